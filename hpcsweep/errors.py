@@ -1,0 +1,101 @@
+"""The errors a user can meet, each with the exit code that the command ends with.
+
+Exit codes (docs/commands.md lists them for users): 0 done, 1 the user can fix it, 2 usage, 3 a bug,
+4 the scheduler is there but out of reach, 130 interrupted.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+
+class HpcsweepError(Exception):
+    """Something the user can mend. ``str(error)`` is the message; ``hint`` says what to do next."""
+
+    exit_code = 1
+
+    def __init__(self, message: str, hint: str = "") -> None:
+        super().__init__(message)
+        self.message = message
+        self.hint = hint
+
+
+class UsageError(HpcsweepError):
+    """The command line itself is wrong."""
+
+    exit_code = 2
+
+
+class SchedulerUnreachable(HpcsweepError):
+    """The scheduler is installed but gives no answer; nothing is known about the jobs."""
+
+    exit_code = 4
+
+
+@dataclass(frozen=True, kw_only=True, order=True)
+class Place:
+    """A place in a text, 1-based as editors count; line 0 means the whole file."""
+
+    file: str
+    line: int = 0
+    column: int = 0
+
+    def __str__(self) -> str:
+        return f"{self.file}:{self.line}:{self.column}" if self.line else self.file
+
+
+@dataclass(frozen=True, kw_only=True)
+class Fault:
+    """One thing wrong in a file: where, what, the line itself, and the way out."""
+
+    place: Place
+    message: str
+    hint: str = ""
+    source_line: str = ""
+
+    def __str__(self) -> str:
+        text = f"{self.place}: {self.message}"
+        if self.source_line.strip():
+            text += f"\n    {self.source_line.rstrip()}"
+            if 0 < self.place.column <= len(self.source_line) + 1:
+                text += "\n    " + " " * (self.place.column - 1) + "^"
+        if self.hint:
+            text += f"\n    hint: {self.hint}"
+        return text
+
+
+class FileFaults(HpcsweepError):
+    """All the faults of a sweep file, profile or override in one go, in the order of their places."""
+
+    def __init__(self, faults: Iterable[Fault]) -> None:
+        self.faults = tuple(sorted(faults, key=lambda fault: fault.place))
+        super().__init__("\n".join(map(str, self.faults)))
+
+
+class Faults:
+    """Gathers faults while a file is read, so that the user hears of all at once."""
+
+    def __init__(self, lines: dict[str, list[str]] | None = None) -> None:
+        self._faults: list[Fault] = []
+        self._lines = lines or {}
+
+    def add_text(self, file: str, text: str) -> None:
+        """Remember the lines of ``file``, so that a fault can show its own."""
+        self._lines[file] = text.splitlines()
+
+    def add(self, place: Place, message: str, hint: str = "") -> None:
+        """Add one fault; equal ones are kept once."""
+        lines = self._lines.get(place.file, [])
+        line = lines[place.line - 1] if 0 < place.line <= len(lines) else ""
+        fault = Fault(place=place, message=message, hint=hint, source_line=line)
+        if fault not in self._faults:
+            self._faults.append(fault)
+
+    def __bool__(self) -> bool:
+        return bool(self._faults)
+
+    def raise_any(self) -> None:
+        """Raise FileFaults when there is any fault."""
+        if self._faults:
+            raise FileFaults(self._faults)

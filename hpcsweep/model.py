@@ -1,0 +1,112 @@
+"""The nouns of the program as plain data. Units are in the names; nothing here can be derived from another field."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+Value = None | bool | int | float | str | list[Any] | dict[str, Any]
+"""A parameter's value: what JSON can hold, without NaN, infinities and NUL."""
+
+Params = Mapping[str, Value]
+"""One assignment, name -> value; an absent parameter is not there, null is None."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Task:
+    """One point to run in one run. ``index`` is never reused; ``id`` is the point's (space.point_id)."""
+
+    index: int
+    id: str
+    params: Params
+
+
+@dataclass(frozen=True, kw_only=True)
+class Request:
+    """The resources of one task, resolved: what its array asks the scheduler for. None: the site's default.
+
+    ``memory_bytes`` is per task; 0 means "ask for none" (``memory: site``, for clusters that refuse --mem).
+    """
+
+    time_limit_s: int | None = None
+    memory_bytes: int | None = None
+    cpus: int | None = None
+    gpus: int | None = None
+    gpu_type: str | None = None
+    nodes: int | None = None
+    tasks_per_node: int | None = None
+    partition: str | None = None
+    account: str | None = None
+    qos: str | None = None
+    tmp_bytes: int | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Container:
+    """``container:`` of the sweep file: the image that the command runs in."""
+
+    image: str
+    runtime: Literal["apptainer", "singularity", "docker"] | None = None
+    nv: bool = False
+    bind: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, kw_only=True)
+class Finally:
+    """``finally:`` of the sweep file: one command after the tasks."""
+
+    command: str | tuple[str, ...]
+    when: Literal["done", "ended"] = "done"
+    resources: Mapping[str, Value] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Settings:
+    """Everything of the sweep file but its space, resolved over profiles and the command line, and frozen with the run.
+
+    ``resources`` and ``env`` hold values or texts with ``{{ }}``; ``resources`` is resolved for each task by
+    ``sweepfile.resolve_request``. ``template``, ``files`` and ``stdin`` hold file *contents*, read at submit, so that a later
+    edit of the originals changes nothing (``template_path``, ``files_paths`` name them for messages).
+    """
+
+    name: str
+    command: str | tuple[str, ...] | None
+    scheduler: str = "auto"
+    template: str | None = None
+    template_path: str | None = None
+    resources: Mapping[str, Value] = field(default_factory=dict)
+    scheduler_options: Mapping[str, Mapping[str, Value]] = field(default_factory=dict)
+    at_once: int | None = None
+    array_mode: Literal["array", "jobs"] = "array"
+    workdir: str = "."
+    files: Mapping[str, str] = field(default_factory=dict)
+    files_paths: Mapping[str, str] = field(default_factory=dict)
+    stdin: str | None = None
+    link: tuple[str, ...] = ()
+    env: Mapping[str, Value] = field(default_factory=dict)
+    env_from: Literal["submit", "clean"] = "submit"
+    setup: str = ""
+    teardown: str = ""
+    container: Container | None = None
+    metrics: tuple[str, ...] = ("*.metrics",)
+    objective: str | None = None
+    replicates: tuple[str, ...] = ()
+    canary: int = 0
+    max_failures: int | None = None
+    finally_: Finally | None = None
+    runs_dir: str = "runs"
+    umask: int | None = None
+    group: str | None = None
+    settle_s: float = 360.0
+
+
+@dataclass(frozen=True, kw_only=True)
+class Completed:
+    """What a command did: its argv, exit code (None: it was ended by our time limit), both streams, seconds."""
+
+    argv: tuple[str, ...]
+    returncode: int | None
+    stdout: str
+    stderr: str
+    elapsed_s: float = 0.0
