@@ -1,0 +1,171 @@
+"""What every scheduler offers: commands to run, and the reading of what they print. No I/O happens here."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Literal, Protocol
+
+from hpcsweep.model import Completed, Request, Value
+from hpcsweep.states import State
+
+
+@dataclass(frozen=True, kw_only=True)
+class Command:
+    """One command to run: argv, variables to set (None: to unset) and the seconds it is given.
+
+    ``keeps_lock``: the process inherits the run's lock, so that the lock lives as long as it does (submit commands).
+    """
+
+    argv: tuple[str, ...]
+    env: Mapping[str, str | None] = field(default_factory=dict)
+    timeout_s: float = 10.0
+    keeps_lock: bool = False
+
+
+@dataclass(frozen=True, kw_only=True)
+class ArrayJob:
+    """One array to submit. Paths are absolute. ``after`` holds job ids that must have ended first."""
+
+    tag: str
+    script: str
+    log: str
+    size: int
+    chdir: str
+    at_once: int | None = None
+    after: tuple[str, ...] = ()
+    is_held: bool = False
+    as_single_job: bool = False  # array.mode: jobs (size is 1 then)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Submitted:
+    """The scheduler gave an id (``cluster`` in a federation)."""
+
+    job: str
+    cluster: str | None = None
+    warning: str = ""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Refused:
+    """The scheduler said no: nothing was accepted. ``curable``: waiting may cure it (a limit on queued jobs)."""
+
+    message: str
+    hint: str = ""
+    curable: bool = False
+
+
+@dataclass(frozen=True, kw_only=True)
+class Uncertain:
+    """Nobody knows whether it was accepted (a time-out, a lost connection)."""
+
+    message: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class NoAnswer:
+    """A query failed: it says nothing about the jobs."""
+
+    message: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class Seen:
+    """What the scheduler says of some elements of one array.
+
+    ``elements`` None: the whole job (one that is no array). ``state`` UNKNOWN: a word we do not know, kept in ``raw``.
+    """
+
+    tag: str
+    job: str
+    elements: range | tuple[int, ...] | None
+    state: State
+    raw: str
+    reason: str = ""
+    node: str = ""
+    exit_code: int | None = None
+    signal: int | None = None
+    elapsed_s: float | None = None
+    is_blocked: bool = False  # pending for ever (a dependency that can never be met)
+    is_held: bool = False
+    is_refusal: bool = False  # history only: a record left by a refused submission, not a job
+
+
+@dataclass(frozen=True, kw_only=True)
+class Limits:
+    """What the site allows; None: it did not say."""
+
+    max_array_size: int | None = None  # elements in one array
+    kill_wait_s: int | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Problem:
+    """An option or request that the scheduler cannot express: its name (``memory``, ``constraint``), what, the way out."""
+
+    option: str
+    message: str
+    hint: str = ""
+
+
+class Scheduler(Protocol):
+    """One scheduler: builds commands, reads results."""
+
+    name: str
+    command: str  # the program whose presence means the scheduler is installed
+    lost_after_s: float  # how long after the scheduler's end an attempt without a record is lost
+    has_history: bool
+    enforces_time_limit: bool  # False: the runner keeps the limit
+
+    def problems(self, request: Request, options: Mapping[str, Value]) -> list[Problem]:
+        """What of a request and of the scheduler's own options (``slurm:``) cannot be expressed."""
+        ...
+
+    def directives(self, request: Request, options: Mapping[str, Value]) -> list[str]:
+        """The script's directive lines (``#SBATCH --mem=8192M``); job name, array and logs are not among them."""
+        ...
+
+    def submit_cmd(self, job: ArrayJob) -> Command:
+        """The command that submits an array."""
+        ...
+
+    def parse_submit(self, completed: Completed) -> Submitted | Refused | Uncertain:
+        """What came of it. An id on stdout counts whatever the exit code and stderr say."""
+        ...
+
+    def live_cmd(self, tags: Collection[str]) -> Command:
+        """One query for all that is queued or running under these tags."""
+        ...
+
+    def parse_live(self, completed: Completed) -> list[Seen] | NoAnswer:
+        """What is live; an empty list is an answer."""
+        ...
+
+    def history_cmd(self, tags: Collection[str], since_epoch: float) -> Command | None:
+        """One query for all that ended; None where there is no history."""
+        ...
+
+    def parse_history(self, completed: Completed) -> list[Seen] | NoAnswer:
+        """What ended, and how."""
+        ...
+
+    def cancel_cmds(self, tag: str, job: str, elements: Sequence[int] | None) -> list[Command]:
+        """Cancel an array or some of its elements, by name and id together."""
+        ...
+
+    def hold_cmds(self, tag: str, job: str, action: Literal["hold", "release"]) -> list[Command]:
+        """Hold or release what is pending of an array."""
+        ...
+
+    def throttle_cmds(self, tag: str, job: str, at_once: int) -> list[Command]:
+        """Change how many elements of an array run at once (0: no limit)."""
+        ...
+
+    def limits_cmd(self) -> Command | None:
+        """One query for the site's limits."""
+        ...
+
+    def parse_limits(self, completed: Completed) -> Limits | NoAnswer:
+        """The limits that were printed."""
+        ...
