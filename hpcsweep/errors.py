@@ -82,7 +82,8 @@ class Faults:
 
     def add_text(self, file: str, text: str) -> None:
         """Remember the lines of ``file``, so that a fault can show its own."""
-        self._lines[file] = text.splitlines()
+        # Not splitlines: it also breaks at form feeds, U+0085 and U+2028, which are no line ends to editors and to YAML 1.2.
+        self._lines[file] = text.replace("\r\n", "\n").replace("\r", "\n").split("\n")
 
     def add(self, place: Place, message: str, hint: str = "") -> None:
         """Add one fault; equal ones are kept once."""

@@ -11,12 +11,16 @@ from hpcsweep.model import Value
 
 @dataclass(frozen=True, kw_only=True)
 class Scalar:
-    """One value; ``text`` is how it was written, ``plain`` whether without quotes."""
+    """One value; ``text`` is how it was written, ``plain`` whether without quotes.
+
+    ``comment`` is the comment that ended a plain value on its line (yaml_reader.comment_cut), for texts that it may have cut.
+    """
 
     place: Place
     value: Value
     text: str
     plain: bool = True
+    comment: str = ""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -54,3 +58,20 @@ def to_data(node: Node) -> Value:
             return [to_data(item) for item in node.items]
         case Mapping():
             return {key.text: to_data(value) for key, value in node.entries}
+
+
+def kind_of(node: Node) -> str:
+    """Name what a node is, for messages: ``a list``, ``a mapping``, ``text``, ``a number``, ``true``, ``nothing``."""
+    match node:
+        case Sequence():
+            return "a list"
+        case Mapping():
+            return "a mapping"
+        case Scalar(value=None):
+            return "null" if node.text else "nothing"
+        case Scalar(value=bool()):
+            return node.text
+        case Scalar(value=int() | float()):
+            return f"the number {node.text}"
+        case _:
+            return "a text"
