@@ -1,0 +1,69 @@
+"""The commands: one small module each, in one table. Only the module of the command that runs is imported."""
+
+from __future__ import annotations
+
+import argparse
+import importlib
+from collections.abc import Sequence
+
+from hpcsweep._version import __version__
+
+COMMANDS: dict[str, str] = {
+    "submit": "make a run of a sweep file and hand it to the scheduler",
+    "show": "what a sweep file means: tree, counts, first points, one command, one script; writes nothing",
+    "status": "how every task of a run stands",
+    "logs": "what tasks printed",
+    "collect": "one table of all parameters and results",
+    "resubmit": "run again what did not work",
+    "cancel": "cancel a run or some of its tasks",
+    "hold": "let nothing more of a run start",
+    "release": "undo hold; go on after a failed canary or too many failures",
+    "throttle": "change how many elements of a run may run at once",
+    "advance": "observe, decide and act, once; fit for cron",
+    "wait": "wait until a run has ended; exit 0 when all tasks are done",
+    "list": "the runs there are",
+    "du": "how much room the runs take",
+    "archive": "pack a run into one file and remove its folder",
+    "rm": "remove a run's folder",
+}
+"""Command -> its one line of help. The module is ``hpcsweep.cli.<command>`` (``rm`` and ``list`` with a trailing ``_``)."""
+
+_MODULES = {"list": "list_"}
+
+
+def run_command(argv: Sequence[str]) -> int:
+    """Parse ``argv`` and run the command that it names; its exit code.
+
+    Raises:
+        SystemExit: by argparse, 0 after --help and --version, 2 for a wrong command line.
+    """
+    name = next((word for word in argv if not word.startswith("-")), None)
+    parser = _parser(only=name if name in COMMANDS else None)
+    args = parser.parse_args(argv)
+    if args.command is None:
+        parser.print_help()
+        return 2
+    run = args.run_command
+    del args.run_command, args.command
+    code: int = run(**vars(args))
+    return code
+
+
+def _parser(only: str | None) -> argparse.ArgumentParser:
+    """The whole command line; only the command that is about to run has its options read in (imports cost time)."""
+    parser = argparse.ArgumentParser(
+        prog="hpcsweep",
+        description="Parameter sweeps as scheduler job arrays: one YAML file, no server, nothing lost.",
+        epilog="Exit codes: 0 done, 1 something you can mend, 2 wrong usage, 3 a bug, 4 scheduler out of reach, 130 interrupted.",
+    )
+    parser.add_argument("--version", action="version", version=f"hpcsweep {__version__}")
+    commands = parser.add_subparsers(dest="command", metavar="COMMAND", title="commands")
+    for name, summary in COMMANDS.items():
+        if name == only:
+            module = importlib.import_module(f"hpcsweep.cli.{_MODULES.get(name, name)}")
+            command = commands.add_parser(name, help=summary, description=module.__doc__, allow_abbrev=False)
+            module.add_arguments(command)
+            command.set_defaults(run_command=module.run)
+        else:
+            commands.add_parser(name, help=summary)
+    return parser

@@ -1,0 +1,37 @@
+"""Observe, decide and act, once. Idempotent and quiet: fit for cron."""
+
+from __future__ import annotations
+
+import argparse
+
+from hpcsweep.cli import options
+from hpcsweep.cli.changing import tell_report, turn_of
+from hpcsweep.errors import HpcsweepError, SchedulerUnreachable
+from hpcsweep.runs.advance import advance
+from hpcsweep.runs.run import open_run
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """The options of ``hpcsweep advance``."""
+    options.add_run(parser)
+    options.add_wait_lock(parser)
+    parser.add_argument("--now", action="store_true", help="repeat an uncertain submission without the wait (safe: elements are idempotent)")
+
+
+def run(run: str | None, runs_dir: str | None, wait_lock: str, *, now: bool) -> int:
+    """One turn of the loop; 0 when nothing is left to do now, 4 when the scheduler is out of reach.
+
+    Raises:
+        SchedulerUnreachable: it did not answer; nothing was changed.
+        HpcsweepError: it refused what was submitted.
+    """
+    opened = open_run(runs_dir, run)
+    with turn_of(opened, wait_lock, "advance") as turn:
+        report = advance(opened, turn.lock, settle_s=0.0 if now else None)
+    tell_report(opened, report)
+    if report.fold is not None and report.fold.evidence.live_message:
+        raise SchedulerUnreachable(f"the scheduler did not answer: {report.fold.evidence.live_message}", "try again later")
+    refusals = [refused for _number, refused in report.refused if not refused.curable]
+    if refusals:
+        raise HpcsweepError(f"{opened.name}: {len(refusals)} submissions were refused", refusals[0].hint)
+    return 0

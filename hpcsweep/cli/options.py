@@ -1,0 +1,72 @@
+"""Options that several commands share, each declared once."""
+
+from __future__ import annotations
+
+import argparse
+
+
+def add_run(parser: argparse.ArgumentParser, *, is_required: bool = False) -> None:
+    """RUN, and where runs are looked for."""
+    what = "a run's name or folder" + ("" if is_required else "; without it the latest run")
+    parser.add_argument("run", metavar="RUN", help=what, **({} if is_required else {"nargs": "?"}))
+    add_runs_dir(parser)
+
+
+def add_runs_dir(parser: argparse.ArgumentParser) -> None:
+    """Where runs are looked for."""
+    parser.add_argument("--runs-dir", metavar="DIR", help="where runs are (default: runs_dir of your configuration, else runs)")
+
+
+def add_wait_lock(parser: argparse.ArgumentParser) -> None:
+    """For commands that change a run."""
+    parser.add_argument(
+        "--wait-lock",
+        metavar="TIME",
+        default="30s",
+        help="how long to wait while another command changes the run, like 90s or 5m (default: %(default)s)",
+    )
+
+
+def add_tasks(parser: argparse.ArgumentParser, what: str) -> None:
+    """A choice of tasks."""
+    parser.add_argument("--tasks", metavar="LIST", help=f"{what}: 3,17-20, or scheduler ids like 4711_3")
+
+
+def add_json(parser: argparse.ArgumentParser) -> None:
+    """For programs."""
+    parser.add_argument("--json", action="store_true", dest="as_json", help="for programs: JSON on standard output")
+
+
+def add_sweep(parser: argparse.ArgumentParser) -> None:
+    """The sweep file and all that changes what it says; the same for ``submit`` and ``show``."""
+    parser.add_argument("sweep", metavar="SWEEP.yaml", help="the sweep file")
+    parser.add_argument(
+        "-p",
+        "--param",
+        metavar="NAME=VALUES",
+        action="append",
+        default=[],
+        dest="params",
+        help="replace or add a parameter: lr=0.1,0.2 (may be repeated)",
+    )
+    parser.add_argument(
+        "--set",
+        metavar="KEY=VALUE",
+        action="append",
+        default=[],
+        dest="settings",
+        help="change any setting: resources.time=1h (may be repeated)",
+    )
+    parser.add_argument("--limit", metavar="N", type=positive, help="only the first N tasks")
+    parser.add_argument("--name", metavar="NAME", help="the run's name (default: run-01, run-02, ...)")
+    parser.add_argument("--scheduler", metavar="NAME", choices=("auto", "slurm", "local"), help="auto, slurm or local")
+    parser.add_argument("--profile", metavar="NAME", help="the profile of your configuration (default: by host name)")
+    parser.add_argument("--runs-dir", metavar="DIR", help="where runs are made (default: runs_dir of your configuration, else runs)")
+
+
+def positive(text: str) -> int:
+    """A whole number above zero, for argparse."""
+    number = int(text) if text.isascii() and text.isdigit() else 0
+    if number < 1:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a whole number above 0")
+    return number

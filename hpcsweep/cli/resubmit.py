@@ -1,0 +1,53 @@
+"""Run again what did not work: failed, timed out, out of memory, lost, preempted, on a dead node. Never what is done, pending or running."""
+
+from __future__ import annotations
+
+import argparse
+
+from hpcsweep import output
+from hpcsweep.cli import options
+from hpcsweep.cli.changing import tell_report, turn_of
+from hpcsweep.errors import SchedulerUnreachable
+from hpcsweep.ranges import format_ranges
+from hpcsweep.runs.advance import advance
+from hpcsweep.runs.control import mark_resubmit
+from hpcsweep.runs.observe import observe
+from hpcsweep.runs.run import open_run
+from hpcsweep.runs.select import parse_states, parse_tasks, tasks_to_resubmit
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """The options of ``hpcsweep resubmit``."""
+    options.add_run(parser)
+    parser.add_argument("--state", metavar="LIST", help="only tasks in these states: failed,timeout (cancelled ones only when asked)")
+    options.add_tasks(parser, "only these tasks")
+    parser.add_argument("--dry-run", action="store_true", help="say which tasks, and do nothing")
+    options.add_wait_lock(parser)
+
+
+def run(run: str | None, runs_dir: str | None, state: str | None, tasks: str | None, wait_lock: str, *, dry_run: bool) -> int:
+    """Mark the tasks and advance; 0 also when there is nothing to run again."""
+    opened = open_run(runs_dir, run)
+    states = parse_states(state) if state is not None else None
+    with turn_of(opened, wait_lock, "resubmit") as turn:
+        chosen = parse_tasks(tasks, opened.ledger) if tasks is not None else None
+        fold = observe(opened)
+        again = tasks_to_resubmit(fold, states, chosen)
+        if chosen is not None:
+            left = sorted(set(chosen) - set(again))
+            if left:
+                words = ", ".join(f"{index} ({fold.views[index].state})" for index in left[:10])
+                output.note(f"left as they are: tasks {words}{' ...' if len(left) > 10 else ''}")
+        if not again:
+            output.say(f"{opened.name}: nothing to run again")
+            if fold.evidence.live_message:
+                raise SchedulerUnreachable(f"the scheduler did not answer: {fold.evidence.live_message}", "try again later")
+            return 0
+        if dry_run:
+            output.say(f"{opened.name}: would run again {len(again)}: tasks {format_ranges(again)}")
+            return 0
+        mark_resubmit(turn, again)
+        report = advance(opened, turn.lock)
+    output.say(f"{opened.name}: runs again {len(again)}: tasks {format_ranges(again)}")
+    tell_report(opened, report)
+    return 1 if report.refused and not report.submitted else 0

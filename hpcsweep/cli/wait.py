@@ -1,0 +1,39 @@
+"""Wait until a run has ended. Exit 0 when all tasks are done, 1 when some are not or the time is up."""
+
+from __future__ import annotations
+
+import argparse
+import time
+
+from hpcsweep import output
+from hpcsweep.cli import options
+from hpcsweep.runs.run import open_run
+from hpcsweep.runs.watch import Watch
+from hpcsweep.states import FACTS
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """The options of ``hpcsweep wait``."""
+    options.add_run(parser)
+    parser.add_argument("--timeout", metavar="TIME", help="give up after this time, like 2h")
+
+
+def run(run: str | None, runs_dir: str | None, timeout: str | None) -> int:
+    """Wait, advancing the run meanwhile as ``--watch`` does."""
+    from hpcsweep.sweepfile.units import parse_time  # noqa: PLC0415
+
+    opened = open_run(runs_dir, run)
+    limit_s = parse_time(timeout) if timeout is not None else None
+    start = time.monotonic()
+    watch = Watch(opened, command="wait")
+    while not (status := watch.turn()).is_finished:
+        left_s = None if limit_s is None else limit_s - (time.monotonic() - start)
+        if left_s is not None and left_s <= 0:
+            output.note(f"{opened.name} has not ended after {timeout}")
+            return 1
+        time.sleep(watch.interval_s if left_s is None else min(watch.interval_s, max(0.05, left_s)))
+    counts = ", ".join(f"{number} {state}" for state, number in status.counts.items())
+    output.say(f"{opened.name}: {counts}")
+    last = status.fold.finally_view
+    is_good = all(FACTS[state].is_success for state in status.counts) and (last is None or FACTS[last.state].is_success)
+    return 0 if is_good else 1

@@ -1,0 +1,238 @@
+"""States + settings + limits -> what to do now. Pure; nothing else in the program decides."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Literal
+
+from hpcsweep.fold import Fold, TaskView
+from hpcsweep.ledger import Array, Ledger
+from hpcsweep.model import Request, Settings
+from hpcsweep.states import FACTS, State
+
+
+@dataclass(frozen=True, kw_only=True)
+class Policy:
+    """What of the settings and the site bears on decisions."""
+
+    canary: int = 0
+    max_failures: int | None = None
+    at_once: int | None = None
+    is_finally_wanted: bool = False
+    finally_when: Literal["done", "ended"] = "done"
+    max_array_size: int = 1001
+    as_single_jobs: bool = False
+    chains_arrays: bool = True  # at_once holds over all arrays by letting one wait for the other
+    settle_s: float = 360.0
+
+
+@dataclass(frozen=True, kw_only=True)
+class PlanArray:
+    """Make a new array of these tasks, all with the same request, and submit it."""
+
+    kind: Literal["tasks", "finally"]
+    tasks: tuple[int, ...]
+    attempts: Mapping[int, int]
+    request: Request
+
+
+@dataclass(frozen=True, kw_only=True)
+class SubmitAgain:
+    """Submit a planned, refused or long-uncertain array under its own number and tag."""
+
+    array: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class EndAttempts:
+    """Make sure that these attempts can never start or count any more, before another one exists (PROTOCOL rule 6)."""
+
+    attempts: tuple[tuple[int, int, int], ...]  # (array, task, attempt)
+
+
+@dataclass(frozen=True, kw_only=True)
+class HoldBack:
+    """Hold what has not started: too many failures."""
+
+    arrays: tuple[int, ...]
+
+
+Action = PlanArray | SubmitAgain | EndAttempts | HoldBack
+
+
+@dataclass(frozen=True, kw_only=True)
+class Decision:
+    """What to do now, why what waits is waiting, and whether all is over."""
+
+    actions: tuple[Action, ...] = ()
+    waiting: Mapping[int, str] = field(default_factory=dict)  # task -> why it is not submitted
+    notes: tuple[str, ...] = ()
+    is_finished: bool = False
+
+
+def policy_of(settings: Settings, **site: int | bool | None) -> Policy:
+    """The policy that the settings of a run set, with what is known of the site."""
+    return Policy(
+        canary=settings.canary,
+        max_failures=settings.max_failures,
+        at_once=settings.at_once,
+        is_finally_wanted=settings.finally_ is not None,
+        finally_when=settings.finally_.when if settings.finally_ else "done",
+        as_single_jobs=settings.array_mode == "jobs",
+        settle_s=settings.settle_s,
+        **{name: value for name, value in site.items() if value is not None},  # type: ignore[arg-type]
+    )
+
+
+def is_over(view: TaskView) -> bool:
+    """Nothing more will happen to the task by itself, and its state is final."""
+    return FACTS[view.state].is_ended and view.is_final and not view.is_wanted
+
+
+def decide(fold: Fold, policy: Policy, request_of: Callable[[int], Request], now: float) -> Decision:
+    """What `advance` has to do. ``request_of(task)`` resolves a task's resources (-1: those of the ``finally`` command)."""
+    ledger = fold.ledger
+    ready, waiting = _ready_tasks(fold, policy)
+    actions: list[Action] = []
+    notes: list[str] = []
+    again = _arrays_to_submit_again(ledger, policy, now)
+    if not ledger.is_held:
+        actions.extend(SubmitAgain(array=number) for number in again)
+        ended = [
+            (view.array, view.index, view.attempt) for view in (fold.views[task] for task in ready) if view.array is not None
+        ]
+        if ended:
+            actions.append(EndAttempts(attempts=tuple(ended)))
+        actions.extend(_plan(fold, policy, ready, request_of))
+    if _is_over_limit(fold, policy):
+        pending = (view for view in fold.views if view.state is State.PENDING and not view.is_held)
+        to_hold = tuple(sorted({view.array for view in pending if view.array is not None}))
+        if to_hold:
+            actions.append(HoldBack(arrays=to_hold))
+    if policy.is_finally_wanted and not ready and not again:
+        actions.extend(_finally(fold, policy, request_of))
+    is_finished = not actions and not waiting and all(is_over(view) for view in fold.views) and _is_finally_over(fold, policy)
+    return Decision(actions=tuple(actions), waiting=waiting, notes=tuple(notes), is_finished=is_finished)
+
+
+def _ready_tasks(fold: Fold, policy: Policy) -> tuple[list[int], dict[int, str]]:
+    """Tasks to plan now, and those held back with the reason."""
+    ready: list[int] = []
+    waiting: dict[int, str] = {}
+    canary = _canary_reason(fold, policy)
+    over_limit = _is_over_limit(fold, policy)
+    for view in fold.views:
+        is_new = view.state is State.NEW and view.array is None
+        if not is_new and not (view.is_wanted and FACTS[view.state].is_ended):
+            if view.is_wanted:
+                waiting[view.index] = "waits for the end of its current attempt"
+            elif view.state is State.NEW and view.reason.startswith("refused"):
+                waiting[view.index] = view.reason
+            continue
+        if fold.ledger.is_held:
+            waiting[view.index] = "held; `hpcsweep release` lets it start"
+        elif over_limit:
+            waiting[view.index] = f"held back after {policy.max_failures} failures; `hpcsweep release` goes on"
+        elif canary and view.index >= policy.canary:
+            waiting[view.index] = canary
+        else:
+            ready.append(view.index)
+    return ready, waiting
+
+
+def _canary_reason(fold: Fold, policy: Policy) -> str:
+    """Why the tasks behind the canary wait, or ''."""
+    if not policy.canary or fold.ledger.is_canary_released:
+        return ""
+    first = fold.views[: policy.canary]
+    if all(FACTS[view.state].is_success for view in first):
+        return ""
+    bad = [view for view in first if is_over(view) and not FACTS[view.state].is_success]
+    if bad:
+        return f"canary: task {bad[0].index} {bad[0].state}; resubmit it, or `hpcsweep release` goes on without it"
+    return "canary: waits until the first task is done" if policy.canary == 1 else f"canary: waits for the first {policy.canary}"
+
+
+def count_failures(fold: Fold) -> int:
+    """Tasks that ended without success, cancelled ones not counted."""
+    return sum(FACTS[view.state].is_resubmitted for view in fold.views)
+
+
+def _is_over_limit(fold: Fold, policy: Policy) -> bool:
+    limit = policy.max_failures
+    return limit is not None and count_failures(fold) - fold.ledger.released_failures >= limit
+
+
+def _arrays_to_submit_again(ledger: Ledger, policy: Policy, now: float) -> list[int]:
+    """Planned but never handed over, refused, or uncertain for longer than a late acceptance is possible (PROTOCOL rule 7)."""
+    again = []
+    for array in ledger.arrays.values():
+        if array.submission in ("planned", "refused"):
+            if any(ledger.current.get(task, (None, 0))[0] is array and task not in ledger.withdrawn for task in array.tasks):
+                again.append(array.number)
+        elif array.submission in ("submitting", "uncertain") and now - array.submitted_at >= policy.settle_s:
+            again.append(array.number)
+    return again
+
+
+def _plan(fold: Fold, policy: Policy, ready: Sequence[int], request_of: Callable[[int], Request]) -> list[PlanArray]:
+    """One array per distinct request, cut to the site's array size, in the order of the tasks."""
+    groups: dict[Request, list[int]] = {}
+    for task in ready:
+        groups.setdefault(request_of(task), []).append(task)
+    size = 1 if policy.as_single_jobs else max(1, policy.max_array_size)
+    plans = []
+    for request, tasks in groups.items():
+        for start in range(0, len(tasks), size):
+            part = tuple(tasks[start : start + size])
+            attempts = {task: fold.views[task].attempt + 1 for task in part if fold.views[task].attempt}
+            plans.append(PlanArray(kind="tasks", tasks=part, attempts=attempts, request=request))
+    return plans
+
+
+def _finally(fold: Fold, policy: Policy, request_of: Callable[[int], Request]) -> list[Action]:
+    """The command after the tasks: planned as soon as every task is submitted (the scheduler lets it wait for them), or when
+    all are what ``when`` says. Its element checks ``when`` itself; one that left without a claim has not run and is planned again.
+    """
+    if -1 in fold.ledger.withdrawn or fold.ledger.is_held:
+        return []
+    view = fold.finally_view
+    if view is not None and not is_over(view) and not view.is_wanted:
+        return []
+    if view is not None and view.is_claimed and not view.is_wanted:
+        return []
+    is_met = all(is_over(task) for task in fold.views) and (
+        policy.finally_when == "ended" or all(FACTS[task.state].is_success for task in fold.views)
+    )
+    is_coming = any(FACTS[task.state].is_live for task in fold.views) and all(
+        is_over(task) or FACTS[task.state].is_live for task in fold.views
+    )
+    if not is_met and not is_coming:
+        return []
+    attempt = 1 if view is None else view.attempt + 1
+    actions: list[Action] = []
+    if view is not None and view.array is not None:
+        actions.append(EndAttempts(attempts=((view.array, -1, view.attempt),)))
+    actions.append(PlanArray(kind="finally", tasks=(-1,), attempts={-1: attempt}, request=request_of(-1)))
+    return actions
+
+
+def _is_finally_over(fold: Fold, policy: Policy) -> bool:
+    if not policy.is_finally_wanted or -1 in fold.ledger.withdrawn:
+        return True
+    view = fold.finally_view
+    if view is not None and (view.is_claimed or not is_over(view)):
+        return is_over(view)
+    return policy.finally_when == "done" and not all(FACTS[view.state].is_success for view in fold.views)
+
+
+def jobs_to_wait_for(ledger: Ledger, live_arrays: Sequence[Array], policy: Policy) -> tuple[str, ...]:
+    """The jobs that a new array has to wait for, so that at_once holds over all arrays of the run.
+
+    Each array's own throttle holds per array (`%K`), so two of them side by side would run twice as many: they go one after the other.
+    """
+    if (ledger.at_once or policy.at_once) is None or not policy.chains_arrays or not live_arrays:
+        return ()
+    last = max(live_arrays, key=lambda array: array.number)
+    return () if last.job is None else (last.job,)

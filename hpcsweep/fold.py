@@ -1,0 +1,282 @@
+"""Ledger + evidence -> a state for every task. Pure: the one place where the truth about a task is decided.
+
+Who is believed, in this order: the task's own outcome; an end written into the journal; the scheduler's live answer;
+its history; what was last seen. A query that failed says nothing. "It does not know it", in a query that succeeded,
+means ended, never how; and because directory listings and histories lag, it means *lost* only after a wait.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+
+from hpcsweep.events import Record
+from hpcsweep.ledger import Array, Ledger
+from hpcsweep.schedulers.base import Seen
+from hpcsweep.states import FACTS, State
+
+EventTable = Mapping[tuple[int, int], Record]
+
+BROKEN_REASONS = {
+    1: "its commands were edited after submit",
+    2: "its folder or files could not be written",
+    3: "its working directory is not there",
+}
+SIGKILL = 9
+
+
+@dataclass(frozen=True, kw_only=True)
+class Evidence:
+    """What was observed, at ``now`` (epoch seconds). ``live`` / ``history`` None: no answer, or not asked."""
+
+    now: float
+    events: Mapping[int, EventTable]  # array number -> what its events folder says
+    live: Sequence[Seen] | None = None
+    live_message: str = ""  # why there is no live answer
+    last_live: Sequence[Seen] = ()  # the last answer there was, and when
+    last_live_at: float = 0.0
+    history: Sequence[Seen] | None = None
+    gone_since: Mapping[int, Mapping[int, float]] = field(default_factory=dict)  # array -> element -> first seen gone
+    lost_after_s: float = 90.0
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class TaskView:
+    """How one task stands. ``source``: task, scheduler, history, journal or last seen; ``age_s`` of the answer, seconds."""
+
+    index: int
+    state: State
+    attempt: int = 0
+    reason: str = ""
+    source: str = "journal"
+    age_s: float = 0.0
+    exit_code: int | None = None
+    signal: int | None = None
+    elapsed_s: float | None = None
+    node: str = ""
+    job: str | None = None
+    array: int | None = None
+    element: int | None = None
+    is_final: bool = True  # False: ended, but the scheduler's word on how is still awaited
+    is_gone: bool = False  # a successful live query did not know its element
+    is_claimed: bool = False  # the attempt did start, or was revoked
+    is_blocked: bool = False
+    is_held: bool = False
+    is_wanted: bool = False  # `resubmit` asked for another attempt
+
+
+class Fold:
+    """All task views of one observation. ``views[i]`` is task i; ``finally_view`` the command after them, if it was planned."""
+
+    def __init__(self, ledger: Ledger, evidence: Evidence, total: int) -> None:
+        self.ledger = ledger
+        self.evidence = evidence
+        self._live = _by_element(evidence.live or (), ledger)
+        self._last = _by_element(evidence.last_live, ledger) if evidence.live is None else {}
+        self._history = _by_element((seen for seen in evidence.history or () if not seen.is_refusal), ledger)
+        self.views = [self.view(task) for task in range(total)]
+        self.finally_view = self.view(-1) if -1 in ledger.current else None
+
+    def view(self, task: int) -> TaskView:
+        """The state of one task."""
+        ledger = self.ledger
+        if task not in ledger.current:
+            if task in ledger.withdrawn:
+                return TaskView(index=task, state=State.CANCELLED, reason="cancelled before it was submitted")
+            return TaskView(index=task, state=State.NEW)
+        array, position = ledger.current[task]
+        attempt = array.attempt_of(task)
+        record = self.evidence.events.get(array.number, {}).get((task, attempt))
+        view = self._of_attempt(array, task, position, attempt, record)
+        if task in ledger.wanted:
+            return replace(view, is_wanted=True)
+        return view
+
+    def _of_attempt(self, array: Array, task: int, element: int, attempt: int, record: Record | None) -> TaskView:
+        base = TaskView(
+            index=task,
+            state=State.UNKNOWN,
+            attempt=attempt,
+            job=array.job_of(element),
+            array=array.number,
+            element=element,
+            is_claimed=record is not None and (record.claimed or record.outcome is not None),
+        )
+        if record is not None and record.outcome is not None:
+            return self._from_outcome(base, array, element, record)
+        is_started = record is not None and (record.running or record.claimed) and (task, attempt) not in self.ledger.revoked
+        ended = array.seen.get(element)
+        if ended is not None:
+            return self._from_end(base, ended, "journal", is_started=is_started)
+        if record is not None and record.lost:
+            return replace(base, state=State.LOST, reason="given up: it ended without a record", source="task")
+        if (task, attempt) in self.ledger.revoked:
+            return self._never_started(base, "revoked before it started")
+        if array.submission in ("planned", "submitting", "uncertain") and not is_started:
+            return self._unsubmitted(base, array, element)
+        if array.submission == "refused" and not is_started:
+            return replace(base, state=State.NEW, reason=f"refused: {array.message}" if array.message else "refused")
+        return self._from_scheduler(base, array, element, is_started=is_started)
+
+    def _unsubmitted(self, base: TaskView, array: Array, element: int) -> TaskView:
+        live = self._live.get((array.number, element))
+        if live is not None:
+            return self._from_live(base, live, is_started=False)
+        if array.submission == "planned":
+            return replace(base, state=State.NEW, reason="planned, not yet submitted")
+        reason = array.message or "the scheduler has not confirmed it yet; the next `hpcsweep advance` settles it"
+        return replace(base, state=State.SUBMITTING, reason=reason)
+
+    def _from_outcome(self, base: TaskView, array: Array, element: int, record: Record) -> TaskView:
+        """The task's own word. Only an own SIGKILL may still turn out to be the element's out-of-memory."""
+        outcome = record.outcome
+        if outcome is None:  # the caller looked
+            raise ValueError("no outcome")
+        code = outcome.code
+        view = replace(base, source="task", elapsed_s=float(outcome.seconds))
+        match outcome.kind:
+            case "done" if code == 0:
+                return replace(view, state=State.DONE, exit_code=0)
+            case "done":
+                return replace(view, state=State.FAILED, exit_code=code, reason=f"exit code {code}")
+            case "stopped":
+                return replace(view, state=State.STOPPED, exit_code=code)
+            case "timeout":
+                return replace(view, state=State.TIMEOUT, reason="reached its time limit")
+            case "cancelled":
+                return replace(view, state=State.CANCELLED, reason="cancelled")
+            case "setup":
+                return replace(view, state=State.FAILED, exit_code=code, reason=f"setup ended with exit code {code}")
+            case "broken":
+                return replace(view, state=State.FAILED, reason=BROKEN_REASONS.get(code, f"could not be started ({code})"))
+            case "sig" if code == SIGKILL:
+                return self._from_sigkill(view, array, element)
+            case "sig":
+                return replace(view, state=State.FAILED, signal=code, reason=f"killed by signal {code}")
+            case _:
+                return replace(view, state=State.UNKNOWN, reason=f"its record says {outcome.kind!r}, unknown to this version")
+
+    def _from_sigkill(self, view: TaskView, array: Array, element: int) -> TaskView:
+        """PROTOCOL: a SIGKILL takes its element's OUT_OF_MEMORY, and is not final until the history answered or a grace passed."""
+        word = array.seen.get(element) or self._history.get((array.number, element))
+        if word is not None and word.state is State.OOM:
+            return replace(view, state=State.OOM, signal=SIGKILL, reason="ran out of memory", source="history", node=word.node)
+        is_final = array.settled or word is not None or self._is_past_grace(array, element)
+        return replace(view, state=State.FAILED, signal=SIGKILL, reason="killed by signal 9", is_final=is_final)
+
+    def _is_past_grace(self, array: Array, element: int) -> bool:
+        since = self.evidence.gone_since.get(array.number, {}).get(element)
+        return since is not None and self.evidence.now - since >= self.evidence.lost_after_s
+
+    def _from_scheduler(self, base: TaskView, array: Array, element: int, *, is_started: bool) -> TaskView:
+        evidence = self.evidence
+        if evidence.live is not None:
+            live = self._live.get((array.number, element))
+            if live is not None:
+                return self._from_live(base, live, is_started=is_started)
+            return self._from_absence(replace(base, is_gone=True), array, element, is_started=is_started)
+        silent = evidence.live_message or "the scheduler was not asked"
+        if is_started:
+            return replace(base, state=State.RUNNING, source="task", reason=silent)
+        last = self._last.get((array.number, element))
+        age = max(0.0, evidence.now - evidence.last_live_at)
+        if last is None:
+            return replace(base, source="last seen", reason=f"submitted; {silent}")
+        reason = f"last seen {last.state} {age:.0f} s ago; {silent}"
+        return replace(base, source="last seen", age_s=age, node=last.node, reason=reason)
+
+    def _from_live(self, base: TaskView, live: Seen, *, is_started: bool) -> TaskView:
+        view = replace(
+            base,
+            state=live.state,
+            source="scheduler",
+            node=live.node,
+            elapsed_s=live.elapsed_s,
+            reason=live.reason,
+            is_blocked=live.is_blocked,
+            is_held=live.is_held,
+        )
+        if live.state is State.PENDING:
+            if live.is_blocked:
+                return replace(view, reason=f"blocked: {live.reason}; it can never start (cancel it, then resubmit it)")
+            if live.is_held:
+                return replace(view, reason=f"held ({live.reason}); `hpcsweep release` lets it start")
+            if is_started:
+                return replace(view, reason=f"waits to be restarted ({live.reason or live.raw})")
+        elif live.state is State.UNKNOWN:
+            return replace(view, reason=f"the scheduler says {live.raw!r}")
+        return view
+
+    def _from_absence(self, base: TaskView, array: Array, element: int, *, is_started: bool) -> TaskView:
+        """The live query succeeded and does not know the element: it ended. How, only the history or time tells."""
+        word = self._history.get((array.number, element))
+        if word is not None and FACTS[word.state].is_ended:
+            is_sure = word.state not in (State.DONE, State.FAILED, State.CANCELLED) or self._is_past_grace(array, element)
+            if word.state is State.CANCELLED and (base.index, base.attempt) in self.ledger.cancelled:
+                is_sure = True
+            if is_sure:
+                return self._from_end(base, word, "history", is_started=is_started)
+        elif not is_started and (base.index, base.attempt) in self.ledger.cancelled:
+            return replace(base, state=State.CANCELLED, reason="cancelled before it started", source="scheduler")
+        elif self._is_past_grace(array, element):
+            what = "ended without a record" if is_started else "the scheduler no longer has it, and it left no record of a start"
+            return replace(base, state=State.LOST, reason=what, source="scheduler")
+        last = "running" if is_started else "pending"
+        return replace(
+            base,
+            source="scheduler",
+            reason=f"last seen {last}; the scheduler no longer has it, its own record is awaited",
+            is_final=False,
+        )
+
+    def _from_end(self, base: TaskView, word: Seen, source: str, *, is_started: bool) -> TaskView:
+        """An end that only the scheduler knows. COMPLETED and FAILED without the task's record do not say what the task did."""
+        view = replace(base, state=word.state, source=source, node=word.node, elapsed_s=word.elapsed_s, reason=word.reason)
+        match word.state:
+            case State.LOST:
+                return view
+            case State.DONE | State.FAILED:
+                when = "ended" if is_started else "the element ended"
+                reason = f"{when} without a record; the scheduler says {word.raw or word.state}"
+                return replace(view, state=State.LOST, reason=reason)
+            case State.CANCELLED:
+                how = "" if is_started else " before it started"
+                by = f" ({word.raw})" if word.raw and word.raw != "CANCELLED" else ""
+                return replace(view, reason=f"cancelled{how}{by}")
+            case State.TIMEOUT:
+                return replace(view, reason="reached its time limit")
+            case State.OOM:
+                return replace(view, reason="ran out of memory")
+            case State.NODE_FAIL:
+                return replace(view, reason=f"its node failed{f' ({word.node})' if word.node else ''}")
+            case State.PREEMPTED:
+                return replace(view, reason="preempted by another job")
+        return view
+
+    def _never_started(self, base: TaskView, reason: str) -> TaskView:
+        if (base.index, base.attempt) in self.ledger.cancelled:
+            return replace(base, state=State.CANCELLED, reason="cancelled before it started")
+        return replace(base, state=State.LOST, reason=reason)
+
+
+def _by_element(answer: Sequence[Seen] | object, ledger: Ledger) -> dict[tuple[int, int], Seen]:
+    """The scheduler's words by (array, element), believed only where both the tag and the id are ours."""
+    arrays = {array.tag: array for array in ledger.arrays.values()}
+    table: dict[tuple[int, int], Seen] = {}
+    for seen in answer:  # type: ignore[attr-defined]
+        array = arrays.get(seen.tag)
+        if array is None or (array.job is not None and seen.job != array.job):
+            continue
+        for element in (0,) if seen.elements is None else seen.elements:
+            table[array.number, element] = seen
+    return table
+
+
+def gone_elements(fold: Fold) -> dict[int, list[int]]:
+    """Array -> elements that a successful live query did not know and whose end is not yet told by the task itself."""
+    gone: dict[int, list[int]] = {}
+    views = fold.views if fold.finally_view is None else [*fold.views, fold.finally_view]
+    for view in views:
+        if view.array is not None and view.element is not None and (view.is_gone or not view.is_final):
+            gone.setdefault(view.array, []).append(view.element)
+    return gone

@@ -1,0 +1,233 @@
+"""What the journal says: its events replayed, in their order, into arrays, attempts and wishes. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+from hpcsweep.model import Request
+from hpcsweep.ranges import parse_ranges
+from hpcsweep.schedulers.base import Seen
+from hpcsweep.states import State
+
+Submission = Literal["planned", "submitting", "uncertain", "submitted", "refused"]
+
+
+@dataclass(kw_only=True)
+class Array:
+    """One array as the journal knows it. ``tasks[position]`` is a task index (-1: the ``finally`` command)."""
+
+    number: int
+    tag: str
+    tasks: Sequence[int]
+    attempts: Mapping[int, int]  # task -> attempt, where it is not 1
+    kind: Literal["tasks", "finally"]
+    request: Request
+    planned_at: float
+    submission: Submission = "planned"
+    submitted_at: float = 0.0
+    job: str | None = None
+    message: str = ""
+    is_curable: bool = False
+    seen: dict[int, Seen] = field(default_factory=dict)  # element -> an end that only the scheduler knows
+    settled: bool = False  # every element's end is recorded: the scheduler need not be asked again
+
+    @property
+    def size(self) -> int:
+        """How many elements it has."""
+        return len(self.tasks)
+
+    def attempt_of(self, task: int) -> int:
+        """Which attempt of ``task`` it runs."""
+        return self.attempts.get(task, 1)
+
+    def job_of(self, element: int) -> str | None:
+        """The scheduler's id of one element, ``4711_3``."""
+        return None if self.job is None else f"{self.job}_{element}"
+
+
+@dataclass(kw_only=True)
+class Ledger:
+    """All that the journal says of a run."""
+
+    total: int = 0  # how many tasks the run has
+    arrays: dict[int, Array] = field(default_factory=dict)
+    current: dict[int, tuple[Array, int]] = field(default_factory=dict)  # task -> its newest array and position there
+    wanted: set[int] = field(default_factory=set)  # tasks whose current attempt ended and that shall run again
+    cancelled: set[tuple[int, int]] = field(default_factory=set)  # (task, attempt) that somebody asked to cancel
+    withdrawn: set[int] = field(default_factory=set)  # tasks cancelled before they were ever submitted
+    revoked: set[tuple[int, int]] = field(default_factory=set)
+    is_held: bool = False
+    released_failures: int = 0  # how many failures a `release` has accepted
+    is_canary_released: bool = False
+    at_once: int | None = None
+    is_finished: bool = False
+    unknown_events: int = 0
+    damaged_events: int = 0
+
+    def replay(self, events: Iterable[Mapping[str, Any]]) -> Ledger:
+        """Fold ``events`` (the journal's lines) in; unknown and damaged ones are counted and passed over."""
+        for event in events:
+            handler = _HANDLERS.get(str(event.get("event")))
+            if handler is None:
+                self.unknown_events += 1
+                continue
+            try:
+                handler(self, event)
+            except (KeyError, ValueError, TypeError):
+                self.damaged_events += 1
+        return self
+
+    def live_arrays(self) -> list[Array]:
+        """Arrays that the scheduler may still have something of."""
+        return [array for array in self.arrays.values() if not array.settled and array.submission not in ("planned", "refused")]
+
+    def next_array(self) -> int:
+        """The number of the next array."""
+        return max(self.arrays, default=0) + 1
+
+
+def request_from_json(data: Mapping[str, Any]) -> Request:
+    """The request that a ``planned`` event holds; names of a newer version are passed over."""
+    return Request(**{name: data[name] for name in Request.__dataclass_fields__ if name in data})
+
+
+def _created(ledger: Ledger, event: Mapping[str, Any]) -> None:
+    ledger.total = int(event["tasks"])
+
+
+def _planned(ledger: Ledger, event: Mapping[str, Any]) -> None:
+    number = int(event["array"])
+    if number in ledger.arrays:
+        return
+    kind = event.get("kind", "tasks")
+    tasks = [-1] if kind == "finally" else list(parse_ranges(event["tasks"]))
+    attempts = {
+        task: int(attempt)
+        for attempt, ranges in event.get("attempts", {}).items()
+        if int(attempt) != 1
+        for task in (tasks if kind == "finally" else parse_ranges(ranges))
+    }
+    array = Array(
+        number=number,
+        tag=event["tag"],
+        tasks=tasks,
+        attempts=attempts,
+        kind=kind,
+        request=request_from_json(event.get("request", {})),
+        planned_at=float(event["at"]),
+    )
+    ledger.arrays[number] = array
+    ledger.is_finished = False
+    for position, task in enumerate(tasks):
+        ledger.current[task] = (array, position)
+    ledger.wanted.difference_update(tasks)
+
+
+def _submitting(ledger: Ledger, event: Mapping[str, Any]) -> None:
+    array = ledger.arrays[event["array"]]
+    if array.submission in ("planned", "uncertain", "refused", "submitting"):
+        array.submission, array.submitted_at = "submitting", float(event["at"])
+
+
+def _submitted(ledger: Ledger, event: Mapping[str, Any]) -> None:
+    array = ledger.arrays[event["array"]]
+    array.submission, array.job, array.message = "submitted", str(event["job"]), ""
+
+
+def _refused(ledger: Ledger, event: Mapping[str, Any]) -> None:
+    array = ledger.arrays[event["array"]]
+    array.submission, array.message, array.is_curable = "refused", event.get("message", ""), bool(event.get("curable"))
+
+
+def _uncertain(ledger: Ledger, event: Mapping[str, Any]) -> None:
+    array = ledger.arrays[event["array"]]
+    array.submission, array.message = "uncertain", event.get("message", "")
+
+
+def _seen(ledger: Ledger, event: Mapping[str, Any]) -> None:
+    array = ledger.arrays[event["array"]]
+    elements = tuple(parse_ranges(event["elements"]))
+    try:
+        state = State(event["state"])
+    except ValueError:
+        state = State.UNKNOWN
+    seen = Seen(
+        tag=array.tag,
+        job=array.job or "",
+        elements=elements,
+        state=state,
+        raw=event.get("raw", ""),
+        reason=event.get("reason", ""),
+        node=event.get("node", ""),
+        exit_code=event.get("exit_code"),
+        signal=event.get("signal"),
+        elapsed_s=event.get("elapsed_s"),
+    )
+    array.seen.update(dict.fromkeys(elements, seen))
+
+
+def _settled(ledger: Ledger, event: Mapping[str, Any]) -> None:
+    ledger.arrays[event["array"]].settled = True
+
+
+def _cancel(ledger: Ledger, event: Mapping[str, Any]) -> None:
+    for task in parse_ranges(event["tasks"]):
+        if task in ledger.wanted or task not in ledger.current:
+            ledger.withdrawn.add(task)
+            ledger.wanted.discard(task)
+        if task in ledger.current:
+            array, _position = ledger.current[task]
+            ledger.cancelled.add((task, array.attempt_of(task)))
+    if event.get("finally"):
+        ledger.withdrawn.add(-1)
+
+
+def _held(ledger: Ledger, _event: Mapping[str, Any]) -> None:
+    ledger.is_held = True
+
+
+def _released(ledger: Ledger, event: Mapping[str, Any]) -> None:
+    ledger.is_held = False
+    ledger.released_failures = int(event.get("failures", 0))
+    ledger.is_canary_released = True
+
+
+def _throttled(ledger: Ledger, event: Mapping[str, Any]) -> None:
+    ledger.at_once = int(event["at_once"])
+
+
+def _resubmit(ledger: Ledger, event: Mapping[str, Any]) -> None:
+    tasks = set(parse_ranges(event["tasks"]))
+    ledger.withdrawn -= tasks | {-1}
+    ledger.wanted |= {task for task in tasks if task in ledger.current}
+    ledger.is_finished = False
+
+
+def _revoked(ledger: Ledger, event: Mapping[str, Any]) -> None:
+    attempt = int(event["attempt"])
+    ledger.revoked |= {(task, attempt) for task in parse_ranges(event["tasks"])}
+
+
+def _finished(ledger: Ledger, _event: Mapping[str, Any]) -> None:
+    ledger.is_finished = True
+
+
+_HANDLERS = {
+    "created": _created,
+    "planned": _planned,
+    "submitting": _submitting,
+    "submitted": _submitted,
+    "refused": _refused,
+    "uncertain": _uncertain,
+    "seen": _seen,
+    "settled": _settled,
+    "cancel": _cancel,
+    "held": _held,
+    "released": _released,
+    "throttled": _throttled,
+    "resubmit": _resubmit,
+    "revoked": _revoked,
+    "finished": _finished,
+}

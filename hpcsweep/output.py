@@ -1,0 +1,211 @@
+"""How things look: what a command computed, as plain text (with colours on a terminal), and as JSON. No command formats text itself."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import sys
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, TextIO
+
+from hpcsweep.fold import TaskView
+from hpcsweep.ranges import format_ranges
+from hpcsweep.runs.status import Status, reason_of
+from hpcsweep.states import FACTS, State
+
+COLOURS: dict[State, str] = {
+    State.DONE: "32",
+    State.STOPPED: "32",
+    State.RUNNING: "36",
+    State.SUSPENDED: "33",
+    State.PENDING: "34",
+    State.SUBMITTING: "35",
+    State.NEW: "2",
+    State.UNKNOWN: "35",
+    State.CANCELLED: "33",
+}
+FAILURE_COLOUR = "31"
+
+MARKS: dict[State, str] = {State.DONE: "#", State.STOPPED: "#", State.RUNNING: ">", State.PENDING: ".", State.NEW: " "}
+FAILURE_MARK = "!"
+OTHER_MARK = "?"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Style:
+    """Width of the terminal, and whether colours may be used."""
+
+    width: int = 100
+    has_colour: bool = False
+
+    def paint(self, text: str, code: str) -> str:
+        """``text`` in a colour, where there are colours."""
+        return f"\x1b[{code}m{text}\x1b[0m" if self.has_colour and text else text
+
+
+def style_of(stream: TextIO | None = None) -> Style:
+    """The style that a stream takes: no escape codes but on a terminal, and none with NO_COLOR or a dumb one."""
+    stream = sys.stdout if stream is None else stream
+    is_terminal = stream.isatty()
+    has_colour = is_terminal and not os.environ.get("NO_COLOR") and os.environ.get("TERM") != "dumb"
+    return Style(width=shutil.get_terminal_size((100, 24)).columns if is_terminal else 100, has_colour=has_colour)
+
+
+def say(*lines: str) -> None:
+    """Lines for the user, on standard output."""
+    for line in lines:
+        print(line)  # noqa: T201 - the one place that prints
+
+
+def note(*lines: str) -> None:
+    """Remarks, on standard error, so that they never mix with a table that is piped on."""
+    for line in lines:
+        print(f"hpcsweep: {line}", file=sys.stderr)  # noqa: T201 - the one place that prints
+
+
+def print_json(data: Any) -> None:
+    """JSON for programs: strict (no NaN), UTF-8 kept."""
+    say(json.dumps(data, ensure_ascii=False, allow_nan=False))
+
+
+def format_seconds(seconds: float) -> str:
+    """``75`` -> ``1m15s``, ``3700`` -> ``1h01m``."""
+    whole = round(seconds)
+    if whole < 60:
+        return f"{whole}s"
+    minutes, rest = divmod(whole, 60)
+    if minutes < 60:
+        return f"{minutes}m{rest:02d}s"
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours}h{minutes:02d}m" if hours < 48 else f"{hours // 24}d{hours % 24:02d}h"
+
+
+def format_bytes(number: float) -> str:
+    """``2048`` -> ``2.0 KiB``."""
+    for unit in ("B", "KiB", "MiB", "GiB"):
+        if number < 1024:
+            return f"{number:.0f} {unit}" if unit == "B" else f"{number:.1f} {unit}"
+        number /= 1024
+    return f"{number:.1f} TiB"
+
+
+def task_title(view: TaskView) -> str:
+    """``task 17 (job 4711_3)``: wherever a task is shown its job is too."""
+    return f"task {view.index} (job {view.job})" if view.job else f"task {view.index}"
+
+
+def one_line(text: str, width: int) -> str:
+    """Text on one line, without control characters, cut to ``width``."""
+    clean = "".join(character if character.isprintable() else " " for character in text).strip()
+    return clean if len(clean) <= width else clean[: max(1, width - 1)] + "…"
+
+
+def columns(rows: Iterable[Sequence[str]], right: frozenset[int] = frozenset()) -> list[str]:
+    """Rows as aligned columns; those in ``right`` flush right."""
+    table = [list(row) for row in rows]
+    widths = [max(len(row[i]) for row in table) for i in range(len(table[0]))] if table else []
+    return [
+        "  ".join(cell.rjust(w) if i in right else cell.ljust(w) for i, (cell, w) in enumerate(zip(row, widths, strict=True))).rstrip()
+        for row in table
+    ]
+
+
+def _colour(state: State) -> str:
+    return COLOURS.get(state, FAILURE_COLOUR)
+
+
+def _bar(status: Status, style: Style) -> str:
+    """One mark for a share of the tasks, in the order of the states; each state that occurs has at least one."""
+    width = max(10, min(60, style.width - 12))
+    if not status.total:
+        return ""
+    order = [state for state in (State.DONE, State.STOPPED) if state in status.counts]
+    order += [state for state in status.counts if FACTS[state].is_ended and state not in order]
+    order += [state for state in (State.RUNNING, State.SUSPENDED, State.UNKNOWN, State.SUBMITTING) if state in status.counts]
+    order += [state for state in (State.PENDING, State.NEW) if state in status.counts]
+    sizes = {state: max(1, status.counts[state] * width // status.total) for state in order}
+    largest = max(order, key=lambda state: sizes[state])
+    sizes[largest] += width - sum(sizes.values())
+    parts = []
+    for state in order:
+        mark = MARKS.get(state) or (FAILURE_MARK if FACTS[state].is_ended else OTHER_MARK)
+        parts.append(style.paint(mark * sizes[state], _colour(state)))
+    return f"[{''.join(parts)}]"
+
+
+def status_lines(status: Status, style: Style, last_lines: Mapping[int, str], *, most_failures: int = 5) -> list[str]:
+    """The screen of ``status``: a head, the bar, counts, what waits, the first failures, what to do next."""
+    good = sum(number for state, number in status.counts.items() if FACTS[state].is_success)
+    tasks = "1 task" if status.total == 1 else f"{status.total} tasks"
+    head = f"{status.run}  {tasks} on {status.scheduler}, submitted {format_seconds(status.age_s)} ago"
+    lines = [head, f"{_bar(status, style)} {good}/{status.total}"]
+    counts = [[state.value, str(number)] for state, number in status.counts.items()]
+    rows = columns(counts, right=frozenset({1}))
+    lines += [f"  {style.paint(row, _colour(state))}" for row, state in zip(rows, status.counts, strict=True)]
+    if status.eta_s is not None and not status.is_finished:
+        lines.append(f"about {format_seconds(status.eta_s)} to go")
+    if status.scheduler_message:
+        lines.append(style.paint(f"{status.scheduler_message}: told from the tasks' own records", "33"))
+    lines += status.problems
+    lines += _waiting_lines(status, style)
+    last = status.fold.finally_view
+    if last is not None:
+        lines.append(f"finally: {last.state}" + (f" ({last.reason})" if last.reason else ""))
+    failed = [view for view in status.fold.views if FACTS[view.state].is_ended and not FACTS[view.state].is_success]
+    bad = [view for view in failed if view.state is not State.CANCELLED]
+    if bad:
+        lines += ["", f"{len(bad)} did not work:" if len(bad) > most_failures else "did not work:"]
+        lines += task_lines(status, bad[:most_failures], style, last_lines)
+        if len(bad) > most_failures:
+            lines.append(f"  ... and {len(bad) - most_failures} more: hpcsweep status {status.run} --failed")
+    lines += ["", *next_steps(status, bad)]
+    return lines
+
+
+def _waiting_lines(status: Status, style: Style) -> list[str]:
+    """Why tasks wait, each reason once, with how many and which."""
+    groups: dict[str, list[int]] = {}
+    for view in status.fold.views:
+        reason = reason_of(view, status.waiting)
+        if reason and (view.state in (State.NEW, State.PENDING, State.SUBMITTING, State.UNKNOWN, State.SUSPENDED) or view.index in status.waiting):
+            groups.setdefault(f"{view.state}: {reason}", []).append(view.index)
+    ordered = sorted(groups.items(), key=lambda group: -len(group[1]))[:5]
+    return [
+        style.paint(one_line(f"  {len(tasks)} {reason} (tasks {one_line(format_ranges(tasks), 40)})", 400), "2")
+        for reason, tasks in ordered
+    ]
+
+
+def task_lines(status: Status, views: Iterable[TaskView], style: Style, last_lines: Mapping[int, str]) -> list[str]:
+    """One line a task: which, state, reason; below it the last line of its log where it is known."""
+    lines = []
+    for view in views:
+        attempt = f", attempt {view.attempt}" if view.attempt > 1 else ""
+        reason = reason_of(view, status.waiting)
+        elapsed = f" after {format_seconds(view.elapsed_s)}" if view.elapsed_s is not None else ""
+        node = f" on {view.node}" if view.node else ""
+        state = style.paint(view.state.value, _colour(view.state))
+        mark = "" if view.source in ("task", "journal") else f" [{view.source}]"
+        lines.append(f"  {task_title(view)}{attempt}: {state}{elapsed}{node}{f': {reason}' if reason else ''}{mark}")
+        if last_lines.get(view.index):
+            lines.append(style.paint(f"      {one_line(last_lines[view.index], max(40, style.width - 8))}", "2"))
+    return lines
+
+
+def next_steps(status: Status, bad: Sequence[TaskView]) -> list[str]:
+    """What the user can do now."""
+    run = status.run
+    if status.total and all(FACTS[state].is_success for state in status.counts) and status.is_finished:
+        return [f"all done: hpcsweep collect {run} --csv"]
+    steps = []
+    if bad:
+        steps.append(f"look: hpcsweep logs {run} {bad[0].index}    run again: hpcsweep resubmit {run}")
+    elif status.is_finished:
+        steps.append(f"ended: hpcsweep collect {run} --csv    run the cancelled again: hpcsweep resubmit {run} --state cancelled")
+    if not status.is_finished and any(view.state is State.SUBMITTING for view in status.fold.views):
+        steps.append(f"settle what is uncertain: hpcsweep advance {run}")
+    elif not status.is_finished and status.waiting:
+        steps.append(f"go on when it can: hpcsweep advance {run}")
+    return steps

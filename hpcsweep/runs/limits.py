@@ -1,0 +1,37 @@
+"""What the site allows, asked once a run and kept in its cache."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import asdict, dataclass
+
+from hpcsweep.runs.run import Run
+from hpcsweep.schedulers.base import NoAnswer
+from hpcsweep.shell import run_command
+from hpcsweep.store import cache_get, cache_put
+
+A_DAY_S = 86_400.0
+
+
+@dataclass(frozen=True, kw_only=True)
+class SiteLimits:
+    """Limits with their defaults filled in (Slurm's own, where the site does not say)."""
+
+    max_array_size: int = 1001
+    kill_wait_s: int = 30
+
+
+def site_limits(run: Run) -> SiteLimits:
+    """The site's limits; a query without an answer leaves the defaults, and is tried again by the next command."""
+    cached = cache_get(run.paths, "limits")
+    if cached is not None and time.time() - cached.at < A_DAY_S:
+        return SiteLimits(**cached.value)
+    command = run.scheduler.limits_cmd()
+    if command is None:
+        return SiteLimits(max_array_size=1_000_000, kill_wait_s=5)
+    answer = run.scheduler.parse_limits(run_command(command))
+    if isinstance(answer, NoAnswer):
+        return SiteLimits()
+    limits = SiteLimits(**{name: value for name, value in asdict(answer).items() if value is not None})
+    cache_put(run.paths, "limits", asdict(limits), time.time())
+    return limits

@@ -1,0 +1,148 @@
+"""Observe: the event folders, and at most one live and one history query of the scheduler."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from typing import Any
+
+from hpcsweep.events import fold_events
+from hpcsweep.fold import Evidence, EventTable, Fold, TaskView, gone_elements
+from hpcsweep.ranges import format_ranges, parse_ranges
+from hpcsweep.runs.run import Run
+from hpcsweep.schedulers.base import NoAnswer, Seen
+from hpcsweep.shell import run_command
+from hpcsweep.states import FACTS, State
+from hpcsweep.store import cache_get, cache_put, list_events
+
+
+def observe(run: Run, *, timeout_s: float | None = None) -> Fold:
+    """Look, and fold what was seen into a state for every task.
+
+    The scheduler is asked only when the tasks' own records leave something open. It is asked *before* the event folders
+    are listed again: a task that ends in between is then seen as ended by its own record, never as gone.
+    """
+    ledger = run.ledger
+    lost_after_s = run.scheduler.lost_after_s
+    events = {number: list_array_events(run, number) for number in ledger.arrays}
+    evidence = Evidence(now=time.time(), events=events, lost_after_s=lost_after_s)
+    fold = Fold(ledger, evidence, ledger.total)
+    if not _is_open(fold):
+        return fold
+    evidence = _ask_live(run, evidence, timeout_s)
+    fold = Fold(ledger, evidence, ledger.total)
+    if evidence.live is None:
+        return fold
+    gone = gone_elements(fold)
+    if not gone:
+        return fold
+    evidence = _replace(evidence, gone_since=_remember_gone(run, gone, evidence.now))
+    evidence = _ask_history(run, evidence, sorted(gone), timeout_s)
+    return Fold(ledger, evidence, ledger.total)
+
+
+def list_array_events(run: Run, number: int) -> EventTable:
+    """The event folder of one array, read by names only."""
+    return fold_events(list_events(run.paths.array(number)))
+
+
+def _is_open(fold: Fold) -> bool:
+    """Whether the scheduler could tell something that the tasks' own records do not."""
+    views = fold.views if fold.finally_view is None else [*fold.views, fold.finally_view]
+    return any(FACTS[view.state].is_live or not view.is_final for view in views)
+
+
+def _replace(evidence: Evidence, **changes: Any) -> Evidence:
+    from dataclasses import replace  # noqa: PLC0415
+
+    return replace(evidence, **changes)
+
+
+def _ask_live(run: Run, evidence: Evidence, timeout_s: float | None) -> Evidence:
+    arrays = run.ledger.live_arrays()
+    tags = [array.tag for array in arrays]
+    answer: list[Seen] | NoAnswer
+    if run.info["scheduler"] == "local" and not run.is_on_this_host():
+        answer = NoAnswer(message=f"its tasks run on {run.info['host']}; ask there")
+    else:
+        answer = run.scheduler.parse_live(run_command(run.scheduler.live_cmd(tags), timeout_s=timeout_s))
+    now = time.time()
+    if isinstance(answer, NoAnswer):
+        last_at, last = _last_live(run)
+        return _replace(evidence, now=now, live_message=answer.message, last_live=last, last_live_at=last_at)
+    cache_put(run.paths, "live", [_seen_to_json(seen) for seen in answer], now)
+    events = dict(evidence.events)
+    events.update({array.number: list_array_events(run, array.number) for array in arrays})
+    return _replace(evidence, now=now, live=answer, events=events)
+
+
+def _ask_history(run: Run, evidence: Evidence, arrays: list[int], timeout_s: float | None) -> Evidence:
+    chosen = [run.ledger.arrays[number] for number in arrays]
+    command = run.scheduler.history_cmd([array.tag for array in chosen], min(array.planned_at for array in chosen) - 60)
+    if command is None:
+        return evidence
+    answer = run.scheduler.parse_history(run_command(command, timeout_s=timeout_s))
+    return evidence if isinstance(answer, NoAnswer) else _replace(evidence, history=answer)
+
+
+def _remember_gone(run: Run, gone: Mapping[int, list[int]], now: float) -> dict[int, dict[int, float]]:
+    """When each element was first found gone: kept in the run's cache, so that the wait goes on from command to command."""
+    known: dict[int, dict[int, float]] = {}
+    cached = cache_get(run.paths, "gone")
+    for number, groups in (cached.value if cached else {}).items():
+        for ranges, since in groups:
+            known.setdefault(int(number), {}).update(dict.fromkeys(parse_ranges(ranges), since))
+    table = {number: {e: known.get(number, {}).get(e, now) for e in elements} for number, elements in gone.items()}
+    if table != known:
+        cache_put(run.paths, "gone", {number: _by_time(since) for number, since in table.items()}, now)
+    return table
+
+
+def _by_time(since: Mapping[int, float]) -> list[tuple[str, float]]:
+    groups: dict[float, list[int]] = {}
+    for element, when in since.items():
+        groups.setdefault(when, []).append(element)
+    return [(format_ranges(elements), when) for when, elements in groups.items()]
+
+
+def _last_live(run: Run) -> tuple[float, list[Seen]]:
+    cached = cache_get(run.paths, "live")
+    if cached is None:
+        return 0.0, []
+    return cached.at, [_seen_from_json(data) for data in cached.value]
+
+
+def _seen_to_json(seen: Seen) -> dict[str, Any]:
+    data = asdict(seen)
+    data["state"] = seen.state.value
+    data["elements"] = None if seen.elements is None else format_ranges(seen.elements)
+    return data
+
+
+def _seen_from_json(data: Mapping[str, Any]) -> Seen:
+    elements = None if data["elements"] is None else tuple(parse_ranges(data["elements"]))
+    return Seen(**{**data, "state": State(data["state"]), "elements": elements})
+
+
+@dataclass(frozen=True, kw_only=True)
+class ClaimFacts:
+    """What the claim of an attempt holds: the job that owns it, its host, when it started (epoch)."""
+
+    job: str | None = None
+    host: str | None = None
+    started: float | None = None
+
+
+def claim_facts(run: Run, view: TaskView) -> ClaimFacts:
+    """Read the claim of a task's current attempt (``TAG JOBID HOST PID EPOCH``); nothing known when there is none."""
+    if view.array is None or not view.is_claimed:
+        return ClaimFacts()
+    path = run.paths.array(view.array).events / f"{view.index}.{view.attempt}"
+    try:
+        words = path.read_text(encoding="utf-8", errors="replace").split("\n", 1)[0].split(" ")
+    except OSError:
+        return ClaimFacts()
+    if len(words) < 5 or words[1] == "revoked":
+        return ClaimFacts()
+    return ClaimFacts(job=words[1], host=words[2], started=float(words[4]) if words[4].isdigit() else None)

@@ -1,0 +1,111 @@
+"""An opened run: its facts, its journal, its tasks, its scheduler. Reading only."""
+
+from __future__ import annotations
+
+import socket
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+from hpcsweep.errors import HpcsweepError
+from hpcsweep.ledger import Ledger
+from hpcsweep.model import Request, Settings, Task
+from hpcsweep.schedulers import make_scheduler
+from hpcsweep.schedulers.base import Scheduler
+from hpcsweep.store import RunPaths, find_run, is_in_place, read_journal, read_run_info, read_tasks
+
+
+@dataclass(frozen=True)
+class Run:
+    """One run directory. Everything is read when it is first asked for."""
+
+    paths: RunPaths
+
+    @cached_property
+    def info(self) -> Mapping[str, Any]:
+        """What run.json says."""
+        return read_run_info(self.paths)
+
+    @property
+    def name(self) -> str:
+        """The folder's name."""
+        return self.paths.root.name
+
+    @cached_property
+    def settings(self) -> Settings:
+        """The settings as they were resolved at submit."""
+        from hpcsweep.sweepfile import settings_from_json  # noqa: PLC0415 - status starts without the sweep file's reader
+
+        return settings_from_json(self.info["settings"])
+
+    @cached_property
+    def ledger(self) -> Ledger:
+        """The journal, replayed. ``reread`` after events were appended."""
+        return Ledger().replay(read_journal(self.paths).events)
+
+    @cached_property
+    def tasks(self) -> list[Task]:
+        """All tasks, by index."""
+        return read_tasks(self.paths)
+
+    @cached_property
+    def scheduler(self) -> Scheduler:
+        """The scheduler that the run was made for."""
+        jobs = self.info.get("jobs")
+        return make_scheduler(self.info["scheduler"], queue_dir=str(self.paths.local), jobs=jobs)
+
+    @cached_property
+    def names(self) -> tuple[str, ...]:
+        """All parameter names, in the order of the space."""
+        return tuple(self.info["names"])
+
+    def request_of(self, task: int) -> Request:
+        """The resources of one task, resolved; of the ``finally`` command for -1."""
+        from hpcsweep.sweepfile import resolve_request  # noqa: PLC0415 - only those who submit need it
+
+        if task < 0:
+            last = self.settings.finally_
+            return resolve_request({**self.settings.resources, **(last.resources if last else {})}, {}, ())
+        return resolve_request(self.settings.resources, self.tasks[task].params, self.names)
+
+    def forget_ledger(self) -> None:
+        """The journal has grown: read it again at the next use."""
+        self.__dict__.pop("ledger", None)
+
+    def check_in_place(self) -> None:
+        """Refuse to act on a run that was moved or copied: its jobs know it by its old path.
+
+        Raises:
+            HpcsweepError: when the path recorded at submit does not open this folder.
+        """
+        if not is_in_place(self.paths, self.info):
+            raise HpcsweepError(
+                f"{self.name} was moved or copied: it was made as {self.info['path']}",
+                "it can be looked at and collected; move it back to submit, resubmit or cancel",
+            )
+
+    def is_on_this_host(self) -> bool:
+        """Whether a local run's processes are on this machine."""
+        return str(self.info["host"]) == socket.gethostname()
+
+
+def open_run(runs_dir: str | None, text: str | None) -> Run:
+    """The run that a command means: a name, a path, or the latest.
+
+    Raises:
+        HpcsweepError: there is none such; the nearest names are told.
+    """
+    run = Run(find_run(Path(resolve_runs_dir(runs_dir)), text))
+    _ = run.info  # a newer format or a damaged run.json is said at once
+    return run
+
+
+def resolve_runs_dir(option: str | None) -> str:
+    """Where runs are: the option, else ``runs_dir`` of the user's or project's configuration, else ``runs``."""
+    if option is not None:
+        return option
+    from hpcsweep.runs.configuration import configured_runs_dir  # noqa: PLC0415 - reads YAML only where there is some
+
+    return configured_runs_dir()

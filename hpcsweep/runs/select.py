@@ -1,0 +1,85 @@
+"""Which tasks a command means: numbers, ranges, and the scheduler's own ids. Pure."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable
+
+from hpcsweep.errors import HpcsweepError
+from hpcsweep.fold import Fold
+from hpcsweep.ledger import Ledger
+from hpcsweep.ranges import format_ranges, parse_ranges
+from hpcsweep.states import FACTS, State
+
+_JOB_ID = re.compile(r"(?P<job>[A-Za-z0-9.-]+)_(?:(?P<one>\d+)|\[(?P<many>[\d,-]+)\])")
+_PARTS = re.compile(r"[^,\[\]\s]+(?:\[[^\]]*\])?")
+
+
+def parse_tasks(text: str, ledger: Ledger) -> list[int]:
+    """``"3,17-20,4711_[2-5]"`` -> task indices, ascending. A scheduler's id names the task that runs under it.
+
+    Raises:
+        HpcsweepError: for an index out of range, an id that is none of this run's, or something that is neither.
+    """
+    tasks: set[int] = set()
+    for part in _PARTS.findall(text):
+        match = _JOB_ID.fullmatch(part)
+        if match:
+            tasks.update(_tasks_of_job(match, part, ledger))
+            continue
+        try:
+            tasks.update(parse_ranges(part))
+        except ValueError as error:
+            whole_job = [task for array in ledger.arrays.values() if array.job == part for task in array.tasks]
+            if not whole_job:
+                hint = "tasks are given as 3,17-20, or by a scheduler's id like 4711_3"
+                raise HpcsweepError(f"--tasks: {error}", hint) from None
+            tasks.update(whole_job)
+    if not tasks:
+        raise HpcsweepError(f"{text!r} names no task", "tasks are given as 3,17-20, or by a scheduler's id like 4711_3")
+    beyond = [task for task in tasks if task >= ledger.total]
+    if beyond:
+        raise HpcsweepError(f"there is no task {format_ranges(beyond)}: the run's tasks are 0-{ledger.total - 1}")
+    return sorted(task for task in tasks if task >= 0)
+
+
+def _tasks_of_job(match: re.Match[str], part: str, ledger: Ledger) -> Iterable[int]:
+    arrays = [array for array in ledger.arrays.values() if array.job == match["job"]]
+    if not arrays:
+        known = ", ".join(sorted({array.job for array in ledger.arrays.values() if array.job}))
+        raise HpcsweepError(f"{part} is no job of this run", f"its jobs are {known}" if known else "it has no jobs yet")
+    elements = [int(match["one"])] if match["one"] else list(parse_ranges(match["many"]))
+    beyond = [element for element in elements if element >= arrays[0].size]
+    if beyond:
+        raise HpcsweepError(f"job {match['job']} has no element {format_ranges(beyond)}: its elements are 0-{arrays[0].size - 1}")
+    return [arrays[0].tasks[element] for element in elements]
+
+
+def parse_states(text: str) -> frozenset[State]:
+    """``"failed,timeout"`` -> states.
+
+    Raises:
+        HpcsweepError: for a word that is no state.
+    """
+    words = [word.strip().lower() for word in text.split(",") if word.strip()]
+    unknown = [word for word in words if word not in {state.value for state in State}]
+    if unknown or not words:
+        names = ", ".join(state.value for state in State)
+        raise HpcsweepError(f"there is no state {', '.join(map(repr, unknown)) or repr(text)}", f"the states are {names}")
+    return frozenset(State(word) for word in words)
+
+
+def tasks_to_resubmit(fold: Fold, states: frozenset[State] | None, tasks: list[int] | None) -> list[int]:
+    """What ``resubmit`` takes: by default what did not work; never what is done, pending or running."""
+    chosen = fold.views if tasks is None else [fold.views[task] for task in tasks]
+    if states is None:
+        return [
+            view.index
+            for view in chosen
+            if not view.is_wanted and (FACTS[view.state].is_resubmitted or (tasks is not None and view.state is State.CANCELLED))
+        ]
+    return [
+        view.index
+        for view in chosen
+        if not view.is_wanted and view.state in states and FACTS[view.state].is_ended and not FACTS[view.state].is_success
+    ]

@@ -1,0 +1,122 @@
+"""The facts that ``status`` shows, as data: counts, times, failures, arrays."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from hpcsweep.decide import Decision, is_over
+from hpcsweep.fold import Fold, TaskView
+from hpcsweep.runs.observe import claim_facts
+from hpcsweep.runs.run import Run
+from hpcsweep.states import FACTS, State
+
+
+@dataclass(frozen=True, kw_only=True)
+class Status:
+    """How a run stands. Times in seconds."""
+
+    run: str
+    path: str
+    scheduler: str
+    total: int
+    counts: Mapping[State, int]
+    fold: Fold
+    waiting: Mapping[int, str]
+    is_finished: bool
+    age_s: float
+    eta_s: float | None
+    scheduler_message: str = ""
+    problems: Sequence[str] = field(default_factory=tuple)
+
+
+def make_status(run: Run, fold: Fold, decision: Decision) -> Status:
+    """Put together what was folded and what *decide* would do."""
+    counts: dict[State, int] = {}
+    for view in fold.views:
+        counts[view.state] = counts.get(view.state, 0) + 1
+    problems = []
+    if fold.ledger.damaged_events:
+        problems.append(f"{fold.ledger.damaged_events} lines of the journal are damaged and were passed over")
+    return Status(
+        run=run.name,
+        path=str(run.paths.root),
+        scheduler=str(run.info["scheduler"]),
+        total=fold.ledger.total,
+        counts={state: counts[state] for state in State if state in counts},
+        fold=fold,
+        waiting=decision.waiting,
+        is_finished=decision.is_finished,
+        age_s=max(0.0, fold.evidence.now - float(run.info["created"])),
+        eta_s=estimate_rest_s(fold),
+        scheduler_message=fold.evidence.live_message,
+        problems=problems,
+    )
+
+
+def estimate_rest_s(fold: Fold) -> float | None:
+    """When all will have ended, judged by the mean time of finished tasks and by how many run side by side; None: nobody can say."""
+    times = [view.elapsed_s for view in fold.views if FACTS[view.state].is_success and view.elapsed_s is not None]
+    running = [view for view in fold.views if view.state is State.RUNNING]
+    rest = [view for view in fold.views if not is_over(view)]
+    if not times or not running:
+        return None
+    mean = sum(times) / len(times)
+    begun = sum(min(view.elapsed_s or 0.0, mean) for view in running)
+    return max(0.0, (mean * len(rest) - begun) / len(running))
+
+
+def reason_of(view: TaskView, waiting: Mapping[int, str]) -> str:
+    """Why a task stands as it does; for one that is held back, by what."""
+    return waiting.get(view.index, view.reason)
+
+
+def status_json(run: Run, status: Status, tasks: Sequence[int] | None = None) -> dict[str, Any]:
+    """What ``status --json`` prints. Its names are a promise: they are only ever added to."""
+    chosen = range(status.total) if tasks is None else tasks
+    return {
+        "run": status.run,
+        "path": status.path,
+        "scheduler": status.scheduler,
+        "total": status.total,
+        "counts": {state.value: number for state, number in status.counts.items()},
+        "tasks": [_task_json(run, status, index) for index in chosen],
+        "arrays": [
+            {"number": array.number, "job": array.job, "size": array.size, "kind": array.kind, "submission": array.submission}
+            for array in run.ledger.arrays.values()
+        ],
+        "finally": _finally_json(status),
+        "finished": status.is_finished,
+        "eta_s": status.eta_s,
+        "scheduler_message": status.scheduler_message,
+    }
+
+
+def _finally_json(status: Status) -> dict[str, Any] | None:
+    view = status.fold.finally_view
+    return None if view is None else {"state": view.state.value, "reason": view.reason, "job": view.job, "exit_code": view.exit_code}
+
+
+def _task_json(run: Run, status: Status, index: int) -> dict[str, Any]:
+    view = status.fold.views[index]
+    task = run.tasks[index]
+    facts = claim_facts(run, view)
+    elapsed_s = view.elapsed_s
+    if elapsed_s is None and view.state is State.RUNNING and facts.started is not None:
+        elapsed_s = round(max(0.0, status.fold.evidence.now - facts.started), 1)
+    return {
+        "index": index,
+        "id": task.id,
+        "state": view.state.value,
+        "attempt": view.attempt,
+        "exit_code": view.exit_code,
+        "signal": view.signal,
+        "reason": reason_of(view, status.waiting),
+        "source": view.source,
+        "age_s": round(view.age_s, 1),
+        "job": facts.job or view.job,
+        "node": view.node or facts.host or None,
+        "elapsed_s": elapsed_s,
+        "params": dict(task.params),
+    }

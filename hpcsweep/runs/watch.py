@@ -1,0 +1,61 @@
+"""Watching a run: observe again and again, and advance it when there is something to do."""
+
+from __future__ import annotations
+
+import os
+import time
+
+from hpcsweep.errors import HpcsweepError
+from hpcsweep.runs.advance import advance, dry_decision
+from hpcsweep.runs.observe import observe
+from hpcsweep.runs.run import Run
+from hpcsweep.runs.status import Status, make_status
+from hpcsweep.store import acquire
+
+LOCAL_INTERVAL_S = 0.5
+LEAST_INTERVAL_S = 3.0
+MOST_INTERVAL_S = 30.0
+RETRY_REFUSED_S = 60.0
+
+
+class Watch:
+    """One watcher. ``interval_s`` adapts: half a second on this machine; on a cluster from 3 s up to 30 s while nothing changes."""
+
+    def __init__(self, run: Run, *, command: str) -> None:
+        self._run = run
+        self._command = command
+        self._is_local = run.info["scheduler"] == "local"
+        self._may_write = os.access(run.paths.root, os.W_OK)
+        self._counts: object = None
+        self._refused_at = 0.0
+        self.interval_s = LOCAL_INTERVAL_S if self._is_local else LEAST_INTERVAL_S
+
+    def turn(self) -> Status:
+        """Look once; advance when *decide* has something to do and nobody else is changing the run."""
+        run = self._run
+        run.forget_ledger()
+        fold = observe(run)
+        decision = dry_decision(run, fold)
+        if (decision.actions or (decision.is_finished and not run.ledger.is_finished)) and self._may_write:
+            self._advance()
+            run.forget_ledger()
+            fold = observe(run)
+            decision = dry_decision(run, fold)
+        status = make_status(run, fold, decision)
+        if not self._is_local:
+            changed = status.counts != self._counts
+            self.interval_s = LEAST_INTERVAL_S if changed else min(MOST_INTERVAL_S, self.interval_s * 1.3)
+            self._counts = status.counts
+        return status
+
+    def _advance(self) -> None:
+        """Not while a refusal is fresh; a held lock or a silent scheduler is met again at the next turn."""
+        if time.monotonic() - self._refused_at < RETRY_REFUSED_S and self._refused_at:
+            return
+        try:
+            with acquire(self._run.paths, wait_s=0.0, command=f"hpcsweep {self._command}") as lock:
+                report = advance(self._run, lock)
+        except HpcsweepError:
+            return
+        if report.refused:
+            self._refused_at = time.monotonic()
