@@ -12,20 +12,29 @@ from hpcsweep.states import State
 
 @dataclass(frozen=True, kw_only=True)
 class Command:
-    """One command to run: argv, variables to set (None: to unset) and the seconds it is given.
+    """One command to run: argv, its environment, its folder and the seconds it is given.
 
+    The environment is the caller's, without the names that match ``env_drop`` (patterns as in ``SLURM_*``) and not
+    ``env_keep``; then ``env`` is set (None: unset). ``cwd`` None: ours.
     ``keeps_lock``: the process inherits the run's lock, so that the lock lives as long as it does (submit commands).
     """
 
     argv: tuple[str, ...]
     env: Mapping[str, str | None] = field(default_factory=dict)
+    env_drop: tuple[str, ...] = ()
+    env_keep: tuple[str, ...] = ()
+    cwd: str | None = None
     timeout_s: float = 10.0
     keeps_lock: bool = False
 
 
 @dataclass(frozen=True, kw_only=True)
 class ArrayJob:
-    """One array to submit. Paths are absolute. ``after`` holds job ids that must have ended first."""
+    """One array to submit. Paths are absolute. ``after`` holds job ids that must have ended first.
+
+    ``directives``: the script's directive lines; what they set, a default in the submitter's environment
+    (SBATCH_ACCOUNT) must not override. ``is_env_clean``: nothing of the submitter's environment goes along (``env_from: clean``).
+    """
 
     tag: str
     script: str
@@ -36,6 +45,8 @@ class ArrayJob:
     after: tuple[str, ...] = ()
     is_held: bool = False
     as_single_job: bool = False  # array.mode: jobs (size is 1 then)
+    directives: tuple[str, ...] = ()
+    is_env_clean: bool = False
 
 
 @dataclass(frozen=True, kw_only=True)
