@@ -1,0 +1,55 @@
+"""The only writer of a run directory on the submitting side."""
+
+from hpcsweep.store import cache
+from hpcsweep.store.attempts import ClaimFacts, give_up, mark_cancel, parse_claim, read_claim, revoke
+from hpcsweep.store.files import create_exclusively, read_bytes, read_text, sharing, write_atomically
+from hpcsweep.store.journal import Journal, JournalReading, read_events
+from hpcsweep.store.layout import ArrayPaths, RunPaths, absolute_as_written, list_events
+from hpcsweep.store.lock import RunLock, acquire
+from hpcsweep.store.run_files import (
+    FORMAT,
+    make_array_folders,
+    read_run_json,
+    read_tasks,
+    write_chunks,
+    write_run_json,
+    write_tasks,
+)
+from hpcsweep.store.runs_dir import check_run_name, create_run_dir, discard_run_dir, find_run, is_in_place, list_runs
+
+__all__ = [
+    "FORMAT",
+    "ArrayPaths",
+    "ClaimFacts",
+    "Journal",
+    "JournalReading",
+    "RunLock",
+    "RunPaths",
+    "absolute_as_written",
+    "acquire",
+    "cache",
+    "check_run_name",
+    "create_exclusively",
+    "create_run_dir",
+    "discard_run_dir",
+    "find_run",
+    "give_up",
+    "is_in_place",
+    "list_events",
+    "list_runs",
+    "make_array_folders",
+    "mark_cancel",
+    "parse_claim",
+    "read_bytes",
+    "read_claim",
+    "read_events",
+    "read_run_json",
+    "read_tasks",
+    "read_text",
+    "revoke",
+    "sharing",
+    "write_atomically",
+    "write_chunks",
+    "write_run_json",
+    "write_tasks",
+]

@@ -1,0 +1,176 @@
+"""All names of a run directory, in one place."""
+
+from __future__ import annotations
+
+import os
+import re
+from dataclasses import dataclass
+from pathlib import Path
+
+from hpcsweep.store.files import explain, explained
+
+_JOURNAL = re.compile(r"state(?:\.([1-9][0-9]{0,8}))?\.jsonl")
+
+
+@dataclass(frozen=True)
+class ArrayPaths:
+    """The folder of one array, ``arrays/003``."""
+
+    root: Path
+
+    @property
+    def script(self) -> Path:
+        """Exactly what was submitted."""
+        return self.root / "script.sh"
+
+    @property
+    def chunks(self) -> Path:
+        """The folder of the rendered commands."""
+        return self.root / "tasks"
+
+    def chunk(self, number: int) -> Path:
+        """The rendered commands of positions ``64 * number`` and on (or whatever the chunk size is)."""
+        return self.chunks / f"{number:04d}.sh"
+
+    @property
+    def events(self) -> Path:
+        """The tasks' own records."""
+        return self.root / "events"
+
+    @property
+    def log(self) -> Path:
+        """What the elements themselves print."""
+        return self.root / "elements.log"
+
+
+@dataclass(frozen=True)
+class RunPaths:
+    """A run directory; ``root`` is absolute, as the user writes it."""
+
+    root: Path
+
+    @property
+    def name(self) -> str:
+        """``run-03``."""
+        return self.root.name
+
+    @property
+    def sweep_yaml(self) -> Path:
+        """The user's file, verbatim."""
+        return self.root / "sweep.yaml"
+
+    @property
+    def environment(self) -> Path:
+        """What the tasks' shells start from."""
+        return self.root / "environment.sh"
+
+    @property
+    def run_json(self) -> Path:
+        """The facts of the run, written once and last: a folder without it is no run."""
+        return self.root / "run.json"
+
+    @property
+    def tasks(self) -> Path:
+        """``tasks.jsonl``, one line per task."""
+        return self.root / "tasks.jsonl"
+
+    @property
+    def lock_dir(self) -> Path:
+        """The generations of the run's lock."""
+        return self.root / "lock"
+
+    @property
+    def cache_dir(self) -> Path:
+        """Answers that may be deleted at any time."""
+        return self.root / "cache"
+
+    @property
+    def local_dir(self) -> Path:
+        """What the scheduler ``local`` keeps of its queue."""
+        return self.root / "local"
+
+    @property
+    def arrays_dir(self) -> Path:
+        """The folders of the arrays."""
+        return self.root / "arrays"
+
+    def array(self, number: int) -> ArrayPaths:
+        """The folder of array ``number`` (from 1)."""
+        return ArrayPaths(self.arrays_dir / f"{number:03d}")
+
+    @property
+    def tasks_dir(self) -> Path:
+        """The tasks' own folders."""
+        return self.root / "tasks"
+
+    def task(self, index: int) -> Path:
+        """The folder of one task, made by the task when it starts; -1 is the ``finally`` command."""
+        return self.tasks_dir / ("finally" if index < 0 else f"{index:06d}")
+
+    def journal(self, number: int = 1) -> Path:
+        """``state.jsonl``, or ``state.N.jsonl``, which lock generation N opened when it took the run over."""
+        return self.root / ("state.jsonl" if number == 1 else f"state.{number}.jsonl")
+
+    def journals(self) -> list[Path]:
+        """The journals that are there, in the order of their numbers.
+
+        Raises:
+            HpcsweepError: the folder cannot be listed.
+        """
+        with explained("list", self.root):
+            names = os.listdir(self.root)  # noqa: PTH208 - no Path is made of the many names that are none
+        numbers = [int(match.group(1) or 1) for name in names if (match := _JOURNAL.fullmatch(name))]
+        return [self.journal(number) for number in sorted(set(numbers))]
+
+
+def journal_number(path: Path) -> int:
+    """The N of a journal's name; ``state.jsonl`` is 1.
+
+    Raises:
+        ValueError: it is no journal's name.
+    """
+    match = _JOURNAL.fullmatch(path.name)
+    if match is None:
+        raise ValueError(f"{path.name!r} is no journal's name")
+    return int(match.group(1) or 1)
+
+
+def list_events(array: ArrayPaths) -> list[str]:
+    """The names of an array's event files, in no order; none when the array has no folder yet. No file is opened.
+
+    Raises:
+        HpcsweepError: the folder cannot be listed.
+    """
+    try:
+        return os.listdir(array.events)  # noqa: PTH208 - 200,000 names, and no Path of any of them
+    except FileNotFoundError:
+        return []
+    except OSError as error:
+        raise explain(error, "list", array.events) from error
+
+
+def absolute_as_written(path: Path) -> Path:
+    """``path`` made absolute without resolving symbolic links: the login node's /home/me stays /home/me.
+
+    The shell's own idea of the current folder (PWD) is used where it is true, for the system's has no links left.
+
+    Raises:
+        HpcsweepError: the current folder was deleted.
+    """
+    with explained("find", path):
+        joined = path if path.is_absolute() else _current_folder() / path
+        tidy = Path(os.path.normpath(joined))
+        # `..` after a symbolic link does not lead back to where it was written.
+        return tidy if ".." not in path.parts or _is_same(tidy, joined) else joined.resolve()
+
+
+def _current_folder() -> Path:
+    here = Path(os.environ.get("PWD", ""))
+    return here if here.is_absolute() and _is_same(here, Path.cwd()) else Path.cwd()
+
+
+def _is_same(one: Path, other: Path) -> bool:
+    try:
+        return one.samefile(other)
+    except OSError:
+        return False
