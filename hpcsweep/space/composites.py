@@ -168,7 +168,7 @@ class Replicate(Node):
         if not counts:
             raise SpaceError("replicate: no names", "write replicate: {seed: 3}")
         for name in counts:
-            if name in self.space.base_names or (name in self.space.replicates and not _is_count(self, name)):
+            if name in self.space.base_names or (name in self.space.replicates and not is_count(self, name)):
                 raise SpaceError(f"replicate: {name} is a parameter of the space already", "rename one of them", names=[name])
 
     def __hash__(self) -> int:
@@ -220,7 +220,7 @@ def as_replicates(name: str, values: Any) -> Sequence[Any]:
     return range(len(checked.values)) if is_counted else checked.values
 
 
-def _is_count(node: Node, name: str) -> bool:
+def is_count(node: Node, name: str) -> bool:
     """Whether a replicate is the count of ``n * block`` everywhere in the node: it multiplies, and is 0 where there is none."""
     if name.rpartition(".")[2] != REP or name not in node.replicates:
         return False
@@ -228,11 +228,11 @@ def _is_count(node: Node, name: str) -> bool:
         case Replicate():
             own = node.counts.get(name, range(1))
             is_range = isinstance(own, range) and own[:1] == range(1)
-            return is_range and (name not in node.space.replicates or _is_count(node.space, name))
+            return is_range and (name not in node.space.replicates or is_count(node.space, name))
         case Product():
-            return all(_is_count(part, name) for part in node.factors if name in part.replicates)
+            return all(is_count(part, name) for part in node.factors if name in part.replicates)
         case Sum():
-            return all(_is_count(part, name) for part in node.blocks if name in part.replicates)
+            return all(is_count(part, name) for part in node.blocks if name in part.replicates)
     return False
 
 
@@ -262,7 +262,7 @@ def _check_disjoint(spaces: Sequence[Node], labels: Sequence[str], what: str) ->
     for k, space in enumerate(spaces):
         for name in space.names:
             first = owners.setdefault(name, k)
-            if first == k or (_is_count(spaces[first], name) and _is_count(space, name)):
+            if first == k or (is_count(spaces[first], name) and is_count(space, name)):
                 continue
             raise SpaceError(
                 f"{name} is set twice: by {_label(labels, first, spaces[first])} and by {_label(labels, k, space)}, "
@@ -292,13 +292,15 @@ def _check_columns(spaces: Sequence[Node], labels: Sequence[str]) -> None:
 def _check_replicates(blocks: Sequence[Node], labels: Sequence[str]) -> None:
     """A name replicates everywhere or nowhere; only a count may be missing in a block, and is 0 there."""
     for name in union(block.replicates for block in blocks):
-        having = next(k for k, block in enumerate(blocks) if name in block.replicates)
-        for k, block in enumerate(blocks):
-            if name in block.replicates or (name not in block.base_names and _is_count(blocks[having], name)):
+        having = [k for k, block in enumerate(blocks) if name in block.replicates]
+        is_filled = all(is_count(blocks[k], name) for k in having)
+        for lacking, block in enumerate(blocks):
+            if name in block.replicates or (is_filled and name not in block.base_names):
                 continue
             raise SpaceError(
-                f"{name} is a replicate in {_label(labels, having, blocks[having])} but not in {_label(labels, k, block)}",
+                f"{name} is a replicate in {_label(labels, having[0], blocks[having[0]])} "
+                f"but not in {_label(labels, lacking, block)}",
                 "replicate beside the sum, or in each of its blocks",
                 names=[name],
-                positions=[having, k],
+                positions=[having[0], lacking],
             )

@@ -8,7 +8,7 @@ from __future__ import annotations
 import math
 from fractions import Fraction
 from itertools import pairwise
-from typing import Any, TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -44,7 +44,7 @@ def make_range(lo: Number, hi: Number, step: Number | None = None) -> list[Numbe
     if (hi - lo) * by < 0:
         down = f"write range: [{lo}, {hi}, {-by}]"
         raise ValueError(f"range: a step of {by} does not lead from {lo} to {hi}: {down}")
-    first, last, stride = _exact(lo), _exact(hi), _exact(by)
+    first, last, stride = exact(lo), exact(hi), exact(by)
     count = (last - first) // stride + 1
     if count > MAX_VALUES:
         raise ValueError(f"range: that would be {count:,} values; the most is {MAX_VALUES:,}")
@@ -68,7 +68,7 @@ def make_linspace(lo: Number, hi: Number, n: int) -> list[float]:
     """
     if _is_single("linspace", lo, hi, n):
         return [float(lo) or 0.0]
-    first, width = _exact(lo), _exact(hi) - _exact(lo)
+    first, width = exact(lo), exact(hi) - exact(lo)
     scale = math.lcm(first.denominator, width.denominator) * (n - 1)
     start, stride_units = int(first * scale), int(width * scale) // (n - 1)
     values = [round_float((start + k * stride_units) / scale) for k in range(n)]
@@ -120,7 +120,7 @@ def check_distribution(kind: str, numbers: Sequence[Any], step: Any = None) -> N
         raise ValueError(f"{kind}: a step of {step} does not fit between {first} and {second}")
 
 
-def _exact(number: Number) -> Fraction:
+def exact(number: Number) -> Fraction:
     """The number as it is written: 0.1 is a tenth, not the double next to it."""
     return Fraction(number) if isinstance(number, int) else Fraction(repr(float(number)))
 
