@@ -199,7 +199,9 @@ def table(keys: Mapping[str, Key], *, aliases: Mapping[str, str] | None = None, 
         values = {}
         for key, value in node:
             name = (aliases or {}).get(key.text, key.text)
-            if name in keys:
+            if name in values:
+                where.faults.add(key.place, f"{where.key}: `{key.text}` is `{name}`, which is there too", "keep one of the two")
+            elif name in keys:
                 values[name] = keys[name].kind.read(value, where.child(key.text))
             else:
                 hint = (other or {}).get(key.text) or suggest(key.text, keys)

@@ -7,11 +7,13 @@ from __future__ import annotations
 
 import math
 import re
+from fractions import Fraction
 
 from hpcsweep.errors import HpcsweepError
 
 _SECONDS = {"d": 86400, "h": 3600, "m": 60, "s": 1}
 _BYTES = {"": 1, "k": 1024, "m": 1024**2, "g": 1024**3, "t": 1024**4, "p": 1024**5}
+_LONGEST_TEXT = 60
 _LONGEST_TIME_S = 3650 * 86400
 _MOST_MEMORY_BYTES = 1024**6
 
@@ -43,8 +45,10 @@ def parse_time(text: str) -> int:
     written = text.strip()
     if _NUMBER.fullmatch(written):
         raise UnitError(f"the time `{text}` has no unit", f"write {written}m or {written}s")
+    if len(written) > _LONGEST_TEXT:
+        raise UnitError(f"`{written[:_LONGEST_TEXT]}...` is no time", f"write it like {TIME_EXAMPLES}")
     if match := _UNITS.fullmatch(written):
-        seconds = math.ceil(sum(float(part) * _SECONDS[unit] for unit, part in match.groupdict().items() if part))
+        seconds = math.ceil(sum(Fraction(part) * _SECONDS[unit] for unit, part in match.groupdict().items() if part))
     elif match := _CLOCK.fullmatch(written):
         seconds = _clock_seconds(match, text)
     else:
@@ -85,12 +89,12 @@ def parse_memory(text: str) -> int:
         UnitError: the text is no amount of memory, a bare number, zero, or more than an exabyte.
     """
     written = text.strip()
-    match = _MEMORY.fullmatch(written)
+    match = _MEMORY.fullmatch(written) if len(written) <= _LONGEST_TEXT else None
     if _NUMBER.fullmatch(written):
         raise UnitError(f"the amount `{text}` has no unit", f"write {written}G or {written}M")
     if not match or ((match["bytes"] or "").lower() == "ib" and not match["unit"]):
         raise UnitError(f"`{text}` is no amount of memory", f"write it like {MEMORY_EXAMPLES}")
-    amount = math.ceil(float(match["number"]) * _BYTES[match["unit"].lower()])
+    amount = math.ceil(Fraction(match["number"]) * _BYTES[match["unit"].lower()])
     if amount == 0:
         raise UnitError(f"the amount `{text}` is zero", f"write it like {MEMORY_EXAMPLES}, or leave it out")
     if amount > _MOST_MEMORY_BYTES:
