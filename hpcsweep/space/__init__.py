@@ -2,9 +2,11 @@
 
 from hpcsweep.space.composites import REP, Product, Replicate, Sum, Zip
 from hpcsweep.space.conditions import Expression
+from hpcsweep.space.describe import tree_lines
 from hpcsweep.space.identity import canonical, point_id
 from hpcsweep.space.leaves import Distribution, Rows, Values
 from hpcsweep.space.node import Node, Point, SpaceError
+from hpcsweep.space.param_space import ParamSpace
 from hpcsweep.space.sampling import Sample
 from hpcsweep.space.sweep_space import Expansion, SweepSpace
 
@@ -14,6 +16,7 @@ __all__ = [
     "Expansion",
     "Expression",
     "Node",
+    "ParamSpace",
     "Point",
     "Product",
     "Replicate",
@@ -26,4 +29,5 @@ __all__ = [
     "Zip",
     "canonical",
     "point_id",
+    "tree_lines",
 ]
