@@ -13,10 +13,9 @@ from hpcsweep.expressions import RESERVED, compile_template
 from hpcsweep.model import Container, Finally, Settings, Value
 from hpcsweep.sweepfile import nodes
 from hpcsweep.sweepfile.kinds import FileRef
-from hpcsweep.sweepfile.overrides import apply_overrides
 from hpcsweep.sweepfile.profiles import Layer, ProfileLayers, merge_layers, read_profiles
 from hpcsweep.sweepfile.resources import is_expression, merge
-from hpcsweep.sweepfile.settings import ARRAY_KEYS, KEYS, read_settings
+from hpcsweep.sweepfile.settings import ARRAY_KEYS, KEYS, SPACE_KEYS, read_settings
 from hpcsweep.sweepfile.space_reader import read_space
 from hpcsweep.sweepfile.yaml_reader import comment_cut, read_value, read_yaml
 
@@ -85,7 +84,7 @@ def load_sweep(  # noqa: PLR0913 - everything that the outside world says comes 
     if not isinstance(tree, nodes.Mapping):
         faults.raise_any()
         raise HpcsweepError(f"{path}: not a sweep file")
-    changed = apply_overrides(tree, params, faults)
+    changed = _apply_params(tree, params, faults)
     merged, origins = merge_layers([*below.layers, Layer(label="", mapping=changed), *above])
     reading = read_space(merged, faults, lambda file: read_file(_beside(path, file)), path)
     space = reading.space
@@ -131,6 +130,14 @@ def load_profile_settings(
     built = _make_settings(values, resolver, faults, environ=environ, path="", merged=merged)
     faults.raise_any()
     return built
+
+
+def _apply_params(tree: nodes.Mapping, params: Sequence[str], faults: Faults) -> nodes.Mapping:
+    if not params:
+        return tree
+    from hpcsweep.sweepfile.overrides import apply_overrides  # noqa: PLC0415
+
+    return apply_overrides(tree, params, faults)
 
 
 def _beside(file: str, path: str) -> str:
@@ -346,7 +353,10 @@ def expand_path(path: str, environ: Mapping[str, str]) -> str:
 
 
 def _check_commands(settings: Settings, merged: nodes.Mapping, names: Collection[str] | None, faults: Faults) -> None:
-    from hpcsweep.render.command import compile_command  # noqa: PLC0415 - the renderer is loaded for sweeps only
+    try:
+        from hpcsweep.render.command import compile_command  # noqa: PLC0415 - the renderer is loaded for sweeps only
+    except ImportError:
+        return
 
     last = merged.get("finally")
     for key, command, node, known in (
@@ -379,8 +389,9 @@ def _comment_warnings(merged: nodes.Mapping) -> list[str]:
 
 
 def _with_defaults(origins: Mapping[str, str]) -> dict[str, str]:
-    full = dict(origins)
-    for key in KEYS:
-        if not any(known == key or known.startswith(key + ".") for known in origins):
-            full[key] = "default"
+    """All settings in the order of the table, those that nothing was said about too."""
+    full: dict[str, str] = {}
+    for key in (*KEYS, *SPACE_KEYS):
+        found = {known: origin for known, origin in origins.items() if known == key or known.startswith(key + ".")}
+        full |= found or ({key: "default"} if key in KEYS else {})
     return full
