@@ -105,8 +105,8 @@ def find_metrics(folder: Path | str, patterns: Sequence[str]) -> list[Path]:
         else:
             # One listing serves all patterns: with many tasks on a slow file system each call counts.
             names = _list_files(folder) if names is None else names
-            matches = fnmatch.filter(names, pattern)
-            found.update((folder / name, None) for name in matches if pattern[0] == "." or name[0] != "." or name == pattern)
+            matches = [pattern] if pattern in names else fnmatch.filter(names, pattern)
+            found.update((folder / name, None) for name in matches if pattern[0] == "." or name[0] != ".")
     return list(found)
 
 

@@ -20,6 +20,7 @@ _BOMS = ((codecs.BOM_UTF8, "utf-8"), (codecs.BOM_UTF16_LE, "utf-16-le"), (codecs
 # How much of a text is looked at to tell it from a binary file, and how large a share of it may be unreadable.
 _LOOK_CHARACTERS = 4096
 _UNREADABLE_SHARE = 0.1
+_UNREADABLE_FEW = 3
 _UNREADABLE = re.compile("[\x00-\x08\x0e-\x1a\x1c-\x1f\x7f\ufffd]")
 
 
@@ -53,10 +54,10 @@ def read_metrics(text: str, file: str = "", *, is_final: bool = True) -> Reading
     if is_binary(text):
         return Reading(notes=("is not a text file: left out",))
     source = Source(file=file, text=text)
-    notes: tuple[str, ...] = ()
+    notes: tuple[str, ...] = ("has bytes that are no UTF-8",) if "\ufffd" in text else ()
     if not is_final and not source.is_ended and not json_values.recognises(source):
         source = Source(file=file, text=text[: text.rfind("\n") + 1])
-        notes = ("the last line has no newline, so it may be cut off: left out",)
+        notes = (*notes, "the last line has no newline, so it may be cut off: left out")
     for reader in READERS.values():
         if reader.recognises(source):
             reading = reader.read(source)
@@ -67,7 +68,7 @@ def read_metrics(text: str, file: str = "", *, is_final: bool = True) -> Reading
 def is_binary(text: str) -> bool:
     """Whether a decoded file was no text: it holds a NUL, or many characters that no program prints."""
     look = text[:_LOOK_CHARACTERS]
-    return "\0" in look or len(_UNREADABLE.findall(look)) > _UNREADABLE_SHARE * len(look)
+    return "\0" in look or len(_UNREADABLE.findall(look)) > _UNREADABLE_FEW + _UNREADABLE_SHARE * len(look)
 
 
 def is_binary_data(head: bytes) -> bool:

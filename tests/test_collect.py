@@ -1,0 +1,342 @@
+"""collect on real files: every task has its row, and each oddity is said."""
+
+import csv
+import io
+import json
+import math
+import os
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from hpcsweep.collect import COLUMNS, LAST_COLUMNS, CollectTask, collect, find_metrics
+from hpcsweep.results import Table, iter_csv, iter_json, to_table_text
+
+
+def make_task(index, state="done", **more):
+    return CollectTask(
+        **{
+            "index": index,
+            "id": f"{index:016x}",
+            "state": state,
+            "params": {"lr": 0.1 * index},
+            "attempt": 1,
+            "elapsed_s": 3.0,
+            **more,
+        }
+    )
+
+
+@pytest.fixture
+def run(tmp_path):
+    """Write files of tasks, then collect them: run({0: {"a.metrics": "..."}}, [tasks])."""
+
+    def collect_files(files, tasks, *, patterns=("*.metrics", "*.csv", "*.json"), **options):
+        for index, texts in files.items():
+            for name, text in texts.items():
+                path = tmp_path / str(index) / name
+                path.parent.mkdir(parents=True, exist_ok=True)
+                path.write_bytes(text if isinstance(text, bytes) else text.encode())
+        return collect(tasks, lambda task: find_metrics(tmp_path / str(task.index), patterns), **options)
+
+    return collect_files
+
+
+def records(table):
+    return [dict(zip(table.columns, row, strict=True)) for row in table.rows]
+
+
+def test_every_task_has_a_row(run):
+    table = run(
+        {0: {"m.metrics": "epoch loss\n1 0.5\n2 0.25\n"}, 1: {"m.metrics": "epoch loss\n1 0.75\n"}},
+        [
+            make_task(0, job="4711_0"),
+            make_task(1, "failed", reason="exit code 3"),
+            make_task(2, "pending", attempt=None, elapsed_s=None, reason="Priority"),
+            make_task(3),
+        ],
+    )
+    assert table.columns == (*COLUMNS, "lr", "epoch", "loss", *LAST_COLUMNS)
+    assert [row["task"] for row in records(table)] == [0, 1, 2, 3]
+    assert [row["state"] for row in records(table)] == ["done", "failed", "pending", "done"]
+    assert [row["loss"] for row in records(table)] == [0.25, 0.75, None, None]
+    assert [row["reason"] for row in records(table)] == [None, "exit code 3", "Priority", "no metrics"]
+    assert [row["job"] for row in records(table)] == ["4711_0", None, None, None]
+    assert any("no metrics" in note and "task 3" in note for note in table.notes)
+
+
+def test_parameters_and_metrics_of_one_name_are_both_kept(run):
+    table = run(
+        {0: {"m.metrics": "lr 0.05\nstate 7\nloss 1\n"}},
+        [make_task(0, params={"lr": 0.1, "id": "x", "n": 1}), make_task(1, params={"lr": 0.2, "id": "y", "n": 1})],
+    )
+    assert table.columns == (*COLUMNS, "param.lr", "param.id", "n", "metric.lr", "metric.state", "loss", *LAST_COLUMNS)
+    first = records(table)[0]
+    assert (first["state"], first["metric.state"], first["id"], first["param.id"]) == ("done", 7, "0" * 16, "x")
+    assert (first["param.lr"], first["metric.lr"]) == (0.1, 0.05)
+
+
+def test_a_name_that_looks_like_a_renamed_one_stays_apart(run):
+    table = run({0: {"m.metrics": "x 1\n"}}, [make_task(0, params={"x": 2, "param.x": 3})])
+    assert len(set(table.columns)) == len(table.columns)
+    assert records(table)[0]["param.x"] == 3
+    assert sorted(value for name, value in records(table)[0].items() if name.endswith("x")) == [1, 2, 3]
+
+
+def test_parameters_of_different_blocks_keep_their_places(run):
+    sgd = {"optimizer": "sgd", "lr": 0.1, "momentum": 0.9, "seed": 0}
+    adam = {"optimizer": "adam", "lr": 0.1, "beta2": 0.99, "seed": 0}
+    table = run({}, [make_task(0, params=sgd), make_task(1, params=adam)])
+    assert table.columns[len(COLUMNS) : -len(LAST_COLUMNS)] == ("optimizer", "lr", "beta2", "momentum", "seed")
+    assert records(table)[0]["beta2"] is None
+
+
+def test_steps_one_row_each(run):
+    table = run(
+        {0: {"m.metrics": "epoch loss\n1 0.5\n2 0.25\n"}, 1: {}},
+        [make_task(0), make_task(1, "failed", reason="x")],
+        by_step=True,
+    )
+    assert [(row["task"], row["epoch"], row["loss"]) for row in records(table)] == [(0, 1, 0.5), (0, 2, 0.25), (1, None, None)]
+
+
+def test_steps_of_several_files_are_merged(run):
+    files = {
+        "a.csv": "step,train\n0,4.0\n10,3.0\n20,2.0\n",
+        "b.csv": "step,val\n10,3.5\n15,3.0\n20,2.5\n",
+        "c.json": '{"test": 0.9}',
+    }
+    found = [
+        (row["step"], row["train"], row["val"], row["test"]) for row in records(run({0: files}, [make_task(0)], by_step=True))
+    ]
+    assert found == [(0, 4.0, None, None), (10, 3.0, 3.5, None), (15, None, 3.0, None), (20, 2.0, 2.5, 0.9)]
+    (last,) = records(run({0: files}, [make_task(0)]))
+    assert (last["step"], last["train"], last["val"], last["test"]) == (20, 2.0, 2.5, 0.9)
+
+
+def test_training_and_validation_on_lines_of_their_own_are_one_step(run):
+    table = run(
+        {0: {"m.csv": "epoch,step,train,val\n0,9,0.5,\n0,9,,0.7\n1,19,0.4,\n1,19,,0.6\n"}}, [make_task(0)], by_step=True
+    )
+    assert [(row["epoch"], row["step"], row["train"], row["val"]) for row in records(table)] == [
+        (0, 9, 0.5, 0.7),
+        (1, 19, 0.4, 0.6),
+    ]
+    assert table.notes == ()
+
+
+def test_a_restart_replaces_its_steps_and_it_is_said(run):
+    table = run({0: {"m.metrics": "epoch loss\n1 9\n2 8\n3 7\nepoch loss\n2 6\n3 5\n"}}, [make_task(0)], by_step=True)
+    assert [(row["epoch"], row["loss"]) for row in records(table)] == [(1, 9), (2, 6), (3, 5)]
+    assert any("2 steps written again" in note for note in table.notes)
+
+
+def test_a_column_of_text_tells_rows_of_one_step_apart(run):
+    table = run({0: {"m.metrics": "epoch phase loss\n1 train 4\n1 val 5\n2 train 2\n2 val 3\n"}}, [make_task(0)], by_step=True)
+    assert [(row["epoch"], row["phase"], row["loss"]) for row in records(table)] == [
+        (1, "train", 4),
+        (1, "val", 5),
+        (2, "train", 2),
+        (2, "val", 3),
+    ]
+
+
+def test_steps_that_count_from_zero_in_each_epoch(run):
+    table = run({0: {"m.metrics": "epoch step loss\n0 0 9\n0 1 8\n1 0 7\n1 1 6\n"}}, [make_task(0)], by_step=True)
+    assert [row["loss"] for row in records(table)] == [9, 8, 7, 6]
+
+
+def test_a_series_without_step_gets_its_row_numbers(run):
+    table = run({0: {"m.metrics": "loss 0.5\nloss 0.25\n"}}, [make_task(0)], by_step=True)
+    assert [(row["step"], row["loss"]) for row in records(table)] == [(1, 0.5), (2, 0.25)]
+
+
+def test_files_that_disagree_are_named(run):
+    table = run({0: {"a.metrics": "loss 0.5\nacc nan\n", "b.csv": "loss,acc\n0.25,nan\n"}}, [make_task(0)])
+    assert records(table)[0]["loss"] == 0.25
+    (note,) = table.notes
+    assert "`loss`" in note
+    assert "a.metrics" in note
+    assert "b.csv" in note
+
+
+def test_a_torn_line_counts_by_how_the_task_ended(run):
+    torn = {"m.metrics": "epoch loss\n1 0.5\n2 0.1"}
+    tasks = [
+        make_task(0),
+        make_task(1, "timeout"),
+        make_task(2, "running"),
+        make_task(3, "failed"),
+        make_task(4, "failed", ended_by_itself=False),
+    ]
+    table = run(dict.fromkeys(range(5), torn), tasks)
+    assert [row["loss"] for row in records(table)] == [0.1, 0.5, 0.5, 0.1, 0.5]
+    assert any("tasks 1-2,4" in note and "m.metrics" in note for note in table.notes)
+
+
+def test_columns_that_only_some_tasks_have_are_said(run):
+    table = run({0: {"m.metrics": "loss 1\nacc 2\n"}, 1: {"m.metrics": "loss 1\n"}}, [make_task(0), make_task(1)])
+    assert [row["acc"] for row in records(table)] == [2, None]
+    assert table.notes == ("`acc` is missing (task 1)",)
+
+
+def test_files_that_cannot_be_read_do_not_stop_the_others(run, tmp_path):
+    (tmp_path / "0").mkdir()
+    (tmp_path / "0" / "gone.metrics").symlink_to(tmp_path / "nowhere")
+    os.mkfifo(tmp_path / "0" / "pipe.metrics")
+    (tmp_path / "0" / "folder.metrics").mkdir()
+    table = run({0: {"a.metrics": "loss 1\n", "weights.metrics": b"\0" * 10_000, "empty.metrics": ""}}, [make_task(0)])
+    assert records(table)[0]["loss"] == 1
+    assert len(table.notes) == 2
+
+
+def test_a_folder_that_cannot_be_listed_is_said():
+    def refuse(_task):
+        raise PermissionError(13, "Permission denied")
+
+    table = collect([make_task(0)], refuse)
+    assert len(table.rows) == 1
+    assert any("Permission denied" in note for note in table.notes)
+
+
+def test_a_file_that_vanishes_is_said(tmp_path):
+    table = collect([make_task(0)], lambda _task: [tmp_path / "gone.metrics"])
+    assert any("cannot be read" in note for note in table.notes)
+
+
+def test_many_kinds_of_oddities_do_not_flood(run):
+    files = {index: {f"m{index}.metrics": ""} for index in range(100)}
+    assert len(run(files, [make_task(index) for index in files]).notes) < 60
+
+
+def test_no_tasks_at_all():
+    table = collect([], lambda _task: [])
+    assert table.columns == (*COLUMNS, *LAST_COLUMNS)
+    assert "".join(iter_csv(table)) == ",".join(table.columns) + "\n"
+    assert json.loads("".join(iter_json(table))) == []
+    assert "task" in to_table_text(table)
+
+
+# -- which files ----------------------------------------------------------------------------------------------------------
+
+
+def test_find_metrics(tmp_path):
+    for name in ["b.metrics", "a.metrics", ".hidden.metrics", "log", "out/x.csv", "out/deep/y.csv", "v[1].csv", "v1.csv"]:
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).write_text("x 1\n")
+
+    def find(*patterns):
+        return [str(path.relative_to(tmp_path)) for path in find_metrics(tmp_path, patterns)]
+
+    assert find("*.metrics") == ["a.metrics", "b.metrics"]
+    assert find("b*", "*.metrics") == ["b.metrics", "a.metrics"]
+    assert find(".hidden.metrics") == [".hidden.metrics"]
+    assert find("out/*.csv") == ["out/x.csv"]
+    assert find("out/**/*.csv") == ["out/deep/y.csv", "out/x.csv"]
+    assert find("out/x.csv", "nothing", "out") == ["out/x.csv"]
+    assert find("./v[1].csv") == ["v[1].csv"]
+    assert find("v[1].csv") == ["v[1].csv"]
+    assert find("v[12].csv") == ["v1.csv"]
+    assert find(str(tmp_path / "out/x.csv")) == ["out/x.csv"]
+    assert find_metrics(tmp_path / "nowhere", ["*", "a", "a/*"]) == []
+
+
+# -- the writers ----------------------------------------------------------------------------------------------------------
+
+VALUES = st.recursive(
+    st.one_of(st.none(), st.booleans(), st.integers(), st.floats(), st.text()),
+    lambda inner: st.one_of(st.lists(inner, max_size=3), st.dictionaries(st.text(max_size=3), inner, max_size=3)),
+    max_leaves=5,
+)
+
+
+def spell_out(value):
+    if isinstance(value, float) and not math.isfinite(value):
+        return repr(value)
+    if isinstance(value, list):
+        return [spell_out(item) for item in value]
+    if isinstance(value, dict):
+        return {name: spell_out(item) for name, item in value.items()}
+    return value
+
+
+@given(st.lists(st.tuples(VALUES, VALUES), max_size=5))
+def test_json_is_json_and_reads_back(rows):
+    text = "".join(iter_json(Table(columns=("a", 'b "'), rows=rows)))
+
+    def refuse(constant):
+        raise AssertionError(constant)
+
+    assert json.loads(text, parse_constant=refuse) == [{"a": spell_out(a), 'b "': spell_out(b)} for a, b in rows]
+
+
+@given(
+    st.lists(
+        st.tuples(st.text(st.characters(exclude_characters="\0", exclude_categories=["Cs"])), st.floats(allow_nan=False)),
+        max_size=5,
+    )
+)
+def test_csv_reads_back(rows):
+    text = "".join(iter_csv(Table(columns=("a,b", "c"), rows=rows)))
+    found = list(csv.reader(io.StringIO(text, newline="")))
+    assert found[0] == ["a,b", "c"]
+    assert [(name, float(number)) for name, number in found[1:]] == rows
+
+
+def test_csv_cells():
+    row = (1, 0.1, 1e-05, True, None, "", "=1+1", "a\nb", [1, "x"], math.nan, -math.inf, " x ")
+    text = "".join(iter_csv(Table(columns=tuple("abcdefghijkl"), rows=[row])))
+    assert text.partition("\n")[2] == '1,0.1,1e-05,true,,"",=1+1,"a\nb","[1, ""x""]",nan,-inf, x \n'
+
+
+def test_many_rows_come_in_pieces():
+    table = Table(columns=("n",), rows=[(number,) for number in range(5000)])
+    assert len(list(iter_csv(table))) > 5
+    assert len(json.loads("".join(iter_json(table)))) == 5000
+
+
+def test_pandas_keeps_ints_and_booleans():
+    frame = Table(columns=("i", "f", "b", "t"), rows=[(1, 0.5, True, "x"), (None, None, None, None)]).to_pandas()
+    assert [str(kind) for kind in frame.dtypes] == ["Int64", "float64", "boolean", "object"]
+    assert frame["i"][0] == 1
+    assert Table(columns=("i",), rows=[]).to_pandas().shape == (0, 1)
+
+
+TABLE = Table(
+    columns=("task", "id", "state", "lr", "text", "empty"),
+    rows=[
+        (0, "0123456789abcdef", "done", 1 / 3, "x\x1b[31m\n", None),
+        (10, "0123456789abcdef", "failed", 1e-7, "[red]y" * 9, None),
+    ],
+)
+
+
+def test_the_plain_table_is_aligned_and_holds_no_escape_codes():
+    text = to_table_text(TABLE)
+    assert "\x1b" not in text
+    assert "empty" not in text
+    lines = text.splitlines()
+    assert len(lines) == 3
+    assert lines[1].index("done") == lines[2].index("failed") == lines[0].index("state")
+    assert "0.333333" in text
+
+
+def test_a_narrow_terminal_loses_columns_and_texts_but_no_number():
+    text = to_table_text(TABLE, width=44)
+    assert max(map(len, text.splitlines()[:3])) <= 44
+    assert "0.333333" in text
+    assert "left out to fit the terminal: id" in text
+
+
+def test_colours_only_where_asked():
+    assert "\x1b[32m" in to_table_text(TABLE, width=200, color=True)
+    assert "\x1b" not in to_table_text(TABLE, width=200)
+
+
+def test_as_many_tasks_as_there_are(tmp_path: Path):
+    path = tmp_path / "m.metrics"
+    path.write_text("loss 0.5\n")
+    table = collect((make_task(index) for index in range(3000)), lambda _task: [path])
+    assert [row[0] for row in table.rows] == list(range(3000))
