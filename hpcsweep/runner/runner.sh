@@ -1,0 +1,690 @@
+# shellcheck shell=bash disable=SC2154 # the header of the script assigns what is not assigned here
+# The task side of hpcsweep: bash 4.2 or later and coreutils. Only functions; hpcsweep_main runs the element.
+#
+# The rules, by number (docs/design.md has the names of the event files):
+#  1 An attempt belongs to whoever hard-links its claim T.A. A claim is never renamed or deleted. No claim, no program.
+#  2 A claim of another job: do nothing, say nothing. A claim of the same job: an outcome exists -> nothing; a token
+#    rN.run exists -> rename it to r(N+1).run and run as a restart; neither -> make r0.run.
+#  3 The end is one rename, of the token to the outcome. If it fails and the outcome is not ours, another incarnation
+#    has the token: leave T.A.late.rN and touch nothing else.
+#  4 TERM ends an attempt only as `cancelled` (the marker says so) or `timeout` (our clock says so). Otherwise the token
+#    stays, for a requeue may follow, and the scheduler names the cause.
+#  5 While the program runs, the token is looked for at least once a minute; when it is gone, the program is ended.
+#  6 "No such file" decides nothing the first time: directory caches lag.
+#  7 Commands are read whole and their hash is checked. A run folder that is gone is never made again.
+#
+# The shell that runs hpcsweep_main only supervises: it waits for one child, so that no signal ever has to wait. The
+# child is the head of a process group of its own and holds everything of the user's: environment, setup, command.
+
+hpcsweep_main() {
+  hpcsweep_status=0 hpcsweep_phase=starting hpcsweep_verdict='' hpcsweep_pid='' hpcsweep_verdict_at='' hpcsweep_deadline=''
+  hpcsweep_interrupts=0
+  hpcsweep_self=$BASHPID
+  hpcsweep_save_shell
+  trap hpcsweep_on_term TERM
+  trap hpcsweep_on_alarm ALRM
+  trap 'hpcsweep_pass_on INT' INT
+  trap 'hpcsweep_pass_on HUP' HUP
+  trap 'hpcsweep_pass_on USR1' USR1
+  trap 'hpcsweep_pass_on USR2' USR2
+  if hpcsweep_find_element && hpcsweep_find_run; then
+    hpcsweep_run_position "$hpcsweep_element"
+  fi
+  trap - TERM ALRM INT HUP USR1 USR2
+  hpcsweep_restore_shell
+  return "$hpcsweep_status"
+}
+
+# ---- the shell we were started in ----
+
+hpcsweep_save_shell() {
+  # A user's own script may have set anything before it came to us.
+  hpcsweep_saved_options=:$SHELLOPTS:$BASHOPTS: hpcsweep_saved_ifs=${IFS-unset}
+  hpcsweep_plain_shell
+  trap - DEBUG ERR RETURN
+  if [[ $hpcsweep_saved_options == *:allexport:* ]]; then
+    export -n "${!hpcsweep_@}"
+    # shellcheck disable=SC2046 # function names hold no blanks
+    export -nf $(compgen -A function hpcsweep_)
+  fi
+}
+
+hpcsweep_plain_shell() {
+  set +a +e +f +u +v +x +C +m +o pipefail
+  shopt -u nullglob failglob nocaseglob nocasematch dotglob extdebug
+  IFS=$' \t\n'
+}
+
+hpcsweep_restore_shell() {
+  local name
+  for name in nullglob failglob nocaseglob nocasematch dotglob; do
+    [[ $hpcsweep_saved_options != *:$name:* ]] || shopt -s "$name"
+  done
+  if [[ $hpcsweep_saved_ifs == unset ]]; then unset -v IFS; else IFS=$hpcsweep_saved_ifs; fi
+  for name in allexport noglob verbose noclobber pipefail nounset xtrace errexit; do
+    [[ $hpcsweep_saved_options != *:$name:* ]] || set -o "$name"
+  done
+}
+
+hpcsweep_tool() {
+  # The user's PATH, functions and libraries must not come between us and coreutils.
+  PATH=/usr/bin:/bin:$PATH LD_PRELOAD='' LD_LIBRARY_PATH='' command "$@"
+}
+
+hpcsweep_say() { # to the elements' common log, which is empty when all is well
+  printf 'hpcsweep: %s element %s: %s\n' "$hpcsweep_tag" "${hpcsweep_element-?}" "$1" >&2
+}
+
+hpcsweep_now() { # -> the variable named $1, epoch seconds
+  printf -v "$1" '%(%s)T' -1
+}
+
+# ---- who and where we are ----
+
+hpcsweep_find_element() {
+  if [[ $hpcsweep_scheduler == slurm ]]; then
+    hpcsweep_element=${SLURM_ARRAY_TASK_ID-0}
+    hpcsweep_job=${SLURM_JOB_ID-}
+    [[ -z ${SLURM_ARRAY_TASK_ID-} ]] || hpcsweep_job=${SLURM_ARRAY_JOB_ID}_$SLURM_ARRAY_TASK_ID
+  else
+    hpcsweep_element=${HPCSWEEP_ELEMENT-0}
+    hpcsweep_job=${HPCSWEEP_JOB-}
+  fi
+  if [[ ! $hpcsweep_element =~ ^[0-9]+$ || -z $hpcsweep_job ]]; then
+    hpcsweep_say 'no element number or job id: this script is started by the scheduler, not by hand'
+    hpcsweep_status=1
+    return 1
+  fi
+  # HOSTNAME may be the submitting host's, exported; the kernel knows better.
+  read -r hpcsweep_host </proc/sys/kernel/hostname || hpcsweep_host=${HOSTNAME:-unknown}
+  printf -v hpcsweep_shell_started '%(%s)T' -2
+  hpcsweep_ends_at=''
+  [[ -z ${hpcsweep_time_limit_s-} ]] || hpcsweep_ends_at=$((hpcsweep_shell_started + hpcsweep_time_limit_s))
+}
+
+hpcsweep_find_run() {
+  local LC_ALL=C text=''
+  hpcsweep_events=$hpcsweep_run_dir/arrays/$hpcsweep_array/events
+  if [[ ! -d $hpcsweep_events ]]; then
+    hpcsweep_say "the run folder $hpcsweep_run_dir is gone; nothing was run"
+    hpcsweep_status=1
+    return 1
+  fi
+  # Another run may have been made under the same path since: its events are not ours to write.
+  { IFS= read -r -d '' text <"$hpcsweep_run_dir/run.json"; } 2>/dev/null
+  if [[ $text != *"\"$hpcsweep_run_uid\""* ]]; then
+    hpcsweep_say "the run folder $hpcsweep_run_dir is not that of run $hpcsweep_run_uid any more; nothing was run"
+    hpcsweep_status=1
+    return 1
+  fi
+  [[ -z ${hpcsweep_umask-} ]] || umask "$hpcsweep_umask"
+}
+
+hpcsweep_refresh() {
+  # Opening a directory makes a network file system's client ask the server again, at no process' cost.
+  { : <"$hpcsweep_events"; } 2>/dev/null
+}
+
+# ---- one position: claim, run, record ----
+
+hpcsweep_run_position() {
+  hpcsweep_position=$1
+  local is_intact=1
+  hpcsweep_read_chunk || return
+  if hpcsweep_is_chunk_intact; then
+    hpcsweep_evaluate_chunk
+  else
+    is_intact=0
+    hpcsweep_guess_task
+  fi
+  unset -v hpcsweep_chunk
+  if [[ -z ${hpcsweep_task-} ]]; then
+    hpcsweep_say "the commands of position $hpcsweep_position are not in their file (edited after submit?)"
+    hpcsweep_status=1
+    return
+  fi
+  if [[ -n ${hpcsweep_condition-} ]] && ! hpcsweep_is_condition_met; then return; fi
+  hpcsweep_claim || return
+  hpcsweep_now hpcsweep_started
+  if hpcsweep_is_cancelled; then
+    hpcsweep_finish cancelled 0 143
+  elif ((!is_intact)); then
+    hpcsweep_say "task $hpcsweep_task: its commands were edited after submit; not run"
+    hpcsweep_finish broken 1 1
+  elif ! hpcsweep_make_folder; then
+    hpcsweep_say "task $hpcsweep_task: its folder $hpcsweep_task_dir could not be written"
+    hpcsweep_finish broken 2 1
+  elif [[ ! -d $hpcsweep_program_dir ]]; then
+    hpcsweep_say "task $hpcsweep_task: the working directory $hpcsweep_program_dir is not there"
+    hpcsweep_finish broken 3 1
+  else
+    hpcsweep_supervise
+    hpcsweep_conclude
+  fi
+  exec {hpcsweep_token_fd}<&- {hpcsweep_pipe}<&-
+}
+
+hpcsweep_read_chunk() {
+  local LC_ALL=C IFS='' lines=() file
+  printf -v file '%s/arrays/%s/tasks/%04d.sh' "$hpcsweep_run_dir" "$hpcsweep_array" $((hpcsweep_position / hpcsweep_chunk_size))
+  if ! { mapfile lines <"$file"; } 2>/dev/null; then
+    hpcsweep_say "the commands in $file could not be read"
+    hpcsweep_status=1
+    return 1
+  fi
+  hpcsweep_chunk="${lines[*]}"
+}
+
+hpcsweep_is_chunk_intact() {
+  # The hash is of what is in memory, not of the file, which may change while we look. Opened for reading and writing,
+  # the pipe that brings the hash stays open and serves later for the child's messages.
+  local LC_ALL=C hash rest
+  exec {hpcsweep_pipe}<> <(hpcsweep_hash)
+  read -r -t 300 hash rest <&"$hpcsweep_pipe"
+  [[ $hash == "${hpcsweep_chunk_hashes[hpcsweep_position / hpcsweep_chunk_size]}" ]]
+}
+
+hpcsweep_hash() {
+  export PATH=/usr/bin:/bin:$PATH LD_PRELOAD='' LD_LIBRARY_PATH=''
+  exec sha256sum < <(printf %s "$hpcsweep_chunk")
+}
+
+hpcsweep_evaluate_chunk() {
+  # In the C locale bytes are bytes: in some others a quote may be the second half of a character.
+  local LC_ALL=C
+  unset -v hpcsweep_task hpcsweep_attempt hpcsweep_command hpcsweep_argv hpcsweep_stdin
+  unset -f hpcsweep_env hpcsweep_files
+  eval "$hpcsweep_chunk"
+}
+
+hpcsweep_guess_task() {
+  # Of an edited chunk nothing is run; only the numbers are taken, so that the failure is recorded where it belongs.
+  local LC_ALL=C rest
+  unset -v hpcsweep_task hpcsweep_attempt
+  rest=${hpcsweep_chunk#*"if ((hpcsweep_position == $hpcsweep_position)); then"$'\n'}
+  if [[ ${#rest} != "${#hpcsweep_chunk}" && ${rest:0:200} =~ ^hpcsweep_task=([0-9]+|finally)\ hpcsweep_attempt=([0-9]+)\  ]]; then
+    hpcsweep_task=${BASH_REMATCH[1]} hpcsweep_attempt=${BASH_REMATCH[2]}
+  fi
+}
+
+hpcsweep_is_condition_met() {
+  # Counts tasks, not attempts: a task counts by its latest attempt that left any trace.
+  local path name task attempt rest owner job
+  local -A latest=() ended=()
+  for path in "$hpcsweep_run_dir"/arrays/*/events/*; do
+    name=${path##*/}
+    [[ $name =~ ^([0-9]+)\.([0-9]+)(\..*)?$ ]] || continue
+    task=${BASH_REMATCH[1]} attempt=${BASH_REMATCH[2]} rest=${BASH_REMATCH[3]}
+    ((attempt >= ${latest[$task]-0})) || continue
+    if ((attempt > ${latest[$task]-0})); then
+      latest[$task]=$attempt
+      unset -v "ended[$task]"
+    fi
+    case $hpcsweep_condition$rest in
+      done.done.0.* | done.stopped.*) ended[$task]=1 ;;
+      ended.done.* | ended.sig.* | ended.timeout.* | ended.cancelled.* | ended.stopped.*) ended[$task]=1 ;;
+      ended.setup.* | ended.broken.* | ended.*.lost) ended[$task]=1 ;;
+      ended)
+        { read -r owner job rest <"$path"; } 2>/dev/null && [[ $job == revoked ]] && ended[$task]=1
+        ;;
+    esac
+  done
+  ((${#ended[@]} >= hpcsweep_total))
+}
+
+# ---- claim, token, outcome (rules 1 to 3) ----
+
+hpcsweep_claim() { # success: the attempt is ours, under hpcsweep_token
+  local line claim temporary owner job rest
+  hpcsweep_name=$hpcsweep_task.$hpcsweep_attempt
+  claim=$hpcsweep_events/$hpcsweep_name
+  hpcsweep_refresh
+  if [[ ! -e $claim ]]; then
+    hpcsweep_now rest
+    line="$hpcsweep_tag $hpcsweep_job $hpcsweep_host $hpcsweep_self $rest"
+    temporary=$hpcsweep_events/.tmp.$hpcsweep_name.$hpcsweep_job.$hpcsweep_self.$RANDOM$RANDOM
+    hpcsweep_write_checked "$temporary" "$line" || return
+    if hpcsweep_tool ln -T -- "$temporary" "$claim" 2>/dev/null || [[ $temporary -ef $claim ]]; then
+      hpcsweep_restart=0 hpcsweep_token=$claim.r0.run
+      # -n: an incarnation of this same job may have come between, when this one was cut off.
+      hpcsweep_tool mv -nT -- "$temporary" "$hpcsweep_token" 2>/dev/null
+      [[ -e $temporary ]] || { hpcsweep_hold_token && return; }
+    elif hpcsweep_refresh && [[ ! -e $claim ]]; then
+      hpcsweep_say "no hard link can be made in $hpcsweep_events; nothing was run"
+      hpcsweep_status=1
+    fi
+    hpcsweep_tool rm -f -- "$temporary"
+    ((hpcsweep_status == 0)) || return
+  fi
+  { read -r owner job rest <"$claim"; } 2>/dev/null
+  [[ $owner == "$hpcsweep_tag" && $job == "$hpcsweep_job" ]] && hpcsweep_take_up "$claim"
+}
+
+hpcsweep_write_checked() {
+  # A full disk may show only when the file is closed: what counts is what can be read back.
+  local back=''
+  set -C
+  { printf '%s\n' "$2" >"$1"; } 2>/dev/null
+  set +C
+  { IFS= read -r back <"$1"; } 2>/dev/null
+  [[ $back != "$2" ]] || return 0
+  hpcsweep_say "$hpcsweep_events cannot be written (disk full?); nothing was run"
+  hpcsweep_tool rm -f -- "$1"
+  hpcsweep_status=1
+  return 1
+}
+
+hpcsweep_take_up() { # the claim $1 is this very job's: a requeue, or a replayed call
+  local claim=$1 path rest restart try
+  for try in 1 2 3; do
+    hpcsweep_refresh
+    restart=-1
+    for path in "$claim".*; do
+      rest=${path:${#claim}}
+      if [[ $rest =~ ^\.r([0-9]+)\.run$ ]]; then
+        ((BASH_REMATCH[1] <= restart)) || restart=${BASH_REMATCH[1]}
+      elif [[ $rest =~ ^\.(done|sig|timeout|cancelled|stopped|setup|broken)\. || $rest =~ ^\.r[0-9]+\.lost$ ]]; then
+        return 1
+      fi
+    done
+    hpcsweep_restart=$((restart + 1)) hpcsweep_token=$claim.r$((restart + 1)).run
+    if ((restart < 0)); then
+      hpcsweep_tool ln -T -- "$claim" "$hpcsweep_token" 2>/dev/null || continue
+    else
+      hpcsweep_tool mv -fT -- "$claim.r$restart.run" "$hpcsweep_token" 2>/dev/null || continue
+    fi
+    hpcsweep_hold_token && return
+  done
+  hpcsweep_say "task $hpcsweep_task: its token could not be taken up after $try tries"
+  hpcsweep_status=1
+  return 1
+}
+
+hpcsweep_hold_token() {
+  # Open: the end is written into this very file, whatever has become of its name. Not for writing, which could make it.
+  { exec {hpcsweep_token_fd}<"$hpcsweep_token"; } 2>/dev/null
+}
+
+hpcsweep_is_cancelled() {
+  hpcsweep_refresh
+  [[ -e $hpcsweep_events/cancel || -e $hpcsweep_events/$hpcsweep_name.cancel ]]
+}
+
+hpcsweep_finish() { # KIND CODE and the element's own exit status
+  local now elapsed outcome try
+  hpcsweep_phase=ending hpcsweep_status=$3
+  hpcsweep_now now
+  elapsed=$((now > hpcsweep_started ? now - hpcsweep_started : 0))
+  outcome=$hpcsweep_events/$hpcsweep_name.$1.$2.$elapsed
+  # Should the disk be full, the name still says it all.
+  { printf 'end %s %s\n' "$now" "$3" >>"/proc/self/fd/$hpcsweep_token_fd"; } 2>/dev/null
+  for try in 1 2 3; do
+    hpcsweep_tool mv -fT -- "$hpcsweep_token" "$outcome" 2>/dev/null && return
+    [[ ! $outcome -ef /proc/self/fd/$hpcsweep_token_fd ]] || return 0
+    if hpcsweep_is_token_gone; then
+      hpcsweep_leave_late "$1" "$2"
+      return
+    fi
+    hpcsweep_pause 1
+  done
+  hpcsweep_say "task $hpcsweep_task: its outcome $1 $2 could not be recorded after $try tries: $outcome"
+}
+
+hpcsweep_leave_late() { # KIND CODE: we were fenced, and this is kept aside
+  local now
+  hpcsweep_now now
+  {
+    set -C
+    printf '%s %s %s %s %s\nend %s %s.%s\n' "$hpcsweep_tag" "$hpcsweep_job" "$hpcsweep_host" "$hpcsweep_self" \
+      "$hpcsweep_started" "$now" "$1" "$2" >"$hpcsweep_events/$hpcsweep_name.late.r$hpcsweep_restart"
+    set +C
+  } 2>/dev/null
+  hpcsweep_say "task $hpcsweep_task attempt $hpcsweep_attempt: its token was taken away; this end ($1 $2) does not count"
+}
+
+hpcsweep_is_token_gone() { # rule 6: asked twice, and only of a folder that answers
+  local try
+  for try in 1 2; do
+    hpcsweep_refresh
+    [[ ! -e $hpcsweep_token ]] || return 1
+    ((try == 2)) || hpcsweep_pause 0.5
+  done
+  # Not there at all: the run was removed, or else the whole file system is out of reach and nothing is known.
+  [[ -d $hpcsweep_events || -d ${hpcsweep_run_dir%/*} ]]
+}
+
+hpcsweep_pause() { # seconds, without a process; a signal may cut it short
+  local nothing
+  # shellcheck disable=SC2034 # nothing ever comes
+  read -r -t "$1" nothing <&"$hpcsweep_pipe"
+}
+
+# ---- the task's folder ----
+
+hpcsweep_make_folder() {
+  hpcsweep_task_dir=$hpcsweep_run_dir/tasks/$hpcsweep_task
+  [[ $hpcsweep_task == finally ]] || printf -v hpcsweep_task_dir '%s/tasks/%06d' "$hpcsweep_run_dir" "$hpcsweep_task"
+  hpcsweep_program_dir=$hpcsweep_workdir
+  [[ $hpcsweep_workdir != task ]] || hpcsweep_program_dir=$hpcsweep_task_dir
+  hpcsweep_log=$hpcsweep_task_dir/attempt-$hpcsweep_attempt.log
+  # Without -p: a run folder that was removed must stay so.
+  if [[ ! -d $hpcsweep_task_dir ]] && hpcsweep_tool mkdir -- "$hpcsweep_task_dir" 2>/dev/null; then
+    # Nobody looks into a folder that is not a moment old, so this costs no second name and rename.
+    { printf '%s\n' "${hpcsweep_params-}" >"$hpcsweep_task_dir/params.json"; } 2>/dev/null || return
+  else
+    [[ -d $hpcsweep_task_dir ]] || return
+    hpcsweep_write_file "$hpcsweep_task_dir/params.json" "${hpcsweep_params-}"$'\n' 2>/dev/null || return
+  fi
+  { : >>"$hpcsweep_log"; } 2>/dev/null || return
+  if ((hpcsweep_restart)); then
+    printf -- '--- restart %s at %(%Y-%m-%dT%H:%M:%S%z)T on %s ---\n' "$hpcsweep_restart" -1 "$hpcsweep_host" >>"$hpcsweep_log"
+  fi
+}
+
+hpcsweep_write_file() { # NAME TEXT, in the current folder: whole or not at all
+  local LC_ALL=C have='' name=$1
+  [[ $name == /* ]] || name=./$name
+  if [[ -e $name ]]; then
+    { IFS= read -r -d '' have <"$name"; } 2>/dev/null
+    [[ $have != "$2" ]] || return 0
+    # A program may have gone on with its own input file; a restart goes on with it too.
+    [[ $1 == /* || $hpcsweep_restart == 0 ]] || return 0
+  elif [[ $1 == */* && ! -d ${name%/*} ]]; then
+    hpcsweep_tool mkdir -p -- "${name%/*}" || return
+  fi
+  if { printf %s "$2" >"$name.tmp.$hpcsweep_self"; } 2>/dev/null \
+    && hpcsweep_tool mv -fT -- "$name.tmp.$hpcsweep_self" "$name"; then
+    return 0
+  fi
+  hpcsweep_tool rm -f -- "$name.tmp.$hpcsweep_self"
+  printf 'hpcsweep: %s could not be written\n' "$1" >&2
+  return 1
+}
+
+hpcsweep_link() { # TARGET NAME, in the current folder
+  [[ -L $2 && $2 -ef $1 ]] || hpcsweep_tool ln -sT -- "$1" "$2"
+}
+
+# ---- the child: environment, setup, command ----
+
+hpcsweep_supervise() {
+  local before
+  exec {hpcsweep_watch_fd}<> >(hpcsweep_watch)
+  set -m # the child leads a process group of its own, and gets no signal ignored
+  hpcsweep_child </dev/null >>"$hpcsweep_log" 2>&1 &
+  hpcsweep_pid=$!
+  set +m
+  hpcsweep_phase=running
+  [[ -z $hpcsweep_verdict ]] || hpcsweep_end_child # a TERM that came before there was a child
+  while :; do
+    # A wait that a signal cut short is repeated; bash remembers the status of a child that ended meanwhile.
+    before=$hpcsweep_interrupts
+    { wait "$hpcsweep_pid"; } 2>/dev/null
+    hpcsweep_child_status=$?
+    ((before != hpcsweep_interrupts)) || break
+  done
+  [[ -z $hpcsweep_verdict ]] || hpcsweep_drain
+  hpcsweep_phase=ending
+  exec {hpcsweep_watch_fd}>&-
+}
+
+hpcsweep_child() {
+  exec {hpcsweep_token_fd}<&- {hpcsweep_watch_fd}>&-
+  # The local queue's slot is the supervisor's, not that of whatever the program leaves behind.
+  if [[ -n ${HPCSWEEP_SLOT_FD-} ]]; then
+    exec {HPCSWEEP_SLOT_FD}>&-
+    unset -v HPCSWEEP_SLOT_FD
+  fi
+  if ! hpcsweep_make_inputs; then
+    hpcsweep_tell broken 2
+    exit 1
+  fi
+  hpcsweep_enter_environment
+  local status=0
+  if declare -F hpcsweep_setup >/dev/null; then
+    hpcsweep_setup
+    status=$?
+    trap - DEBUG ERR RETURN
+    hpcsweep_plain_shell
+  fi
+  ((status == 0)) || exit "$status"
+  hpcsweep_export_facts # again: setup may have brought others along
+  if declare -F hpcsweep_env >/dev/null; then hpcsweep_env; fi
+  if ! cd -- "$hpcsweep_program_dir"; then
+    hpcsweep_tell broken 3
+    exit 1
+  fi
+  hpcsweep_tell started
+  if ! declare -F hpcsweep_teardown >/dev/null; then
+    hpcsweep_run_program
+  fi
+  # This shell has to outlive what ends the program.
+  trap : TERM INT HUP USR1 USR2
+  (hpcsweep_run_program)
+  status=$?
+  printf -v status '%s %(%s)T' "$status" -1
+  hpcsweep_tell program "$status"
+  hpcsweep_teardown
+  exit "${status% *}"
+}
+
+hpcsweep_tell() { # the supervisor, which reads it when the child has ended
+  printf '%s %s\n' "$1" "${2-}" >&"$hpcsweep_pipe"
+}
+
+hpcsweep_make_inputs() (
+  cd -- "$hpcsweep_task_dir" || exit
+  hpcsweep_files
+)
+
+hpcsweep_enter_environment() {
+  local job=${HPCSWEEP_JOB-} element=${HPCSWEEP_ELEMENT-}
+  # A user's own job script may have read it at its top, so that what the script loads lies over it.
+  if [[ -z ${hpcsweep_environment_loaded-} && -e $hpcsweep_run_dir/environment.sh ]]; then
+    # shellcheck disable=SC1091 # made at submit
+    . "$hpcsweep_run_dir/environment.sh"
+    hpcsweep_plain_shell
+  fi
+  [[ -z $job ]] || export HPCSWEEP_JOB=$job HPCSWEEP_ELEMENT=$element
+  hpcsweep_export_facts
+}
+
+hpcsweep_export_facts() {
+  export HPCSWEEP_RUN=$hpcsweep_run HPCSWEEP_RUN_DIR=$hpcsweep_run_dir HPCSWEEP_TASK=$hpcsweep_task \
+    HPCSWEEP_TASK_DIR=$hpcsweep_task_dir HPCSWEEP_ATTEMPT=$hpcsweep_attempt HPCSWEEP_RESTART=$hpcsweep_restart \
+    HPCSWEEP_POINT=${hpcsweep_point-} PYTHONUNBUFFERED=1
+  hpcsweep_export_master
+}
+
+hpcsweep_export_master() { # where the ranks of one task meet
+  local nodes=() character index sum=0
+  if [[ -z ${HPCSWEEP_MASTER_ADDR-} ]]; then
+    HPCSWEEP_MASTER_ADDR=localhost
+    if [[ $hpcsweep_scheduler == slurm && ${SLURM_JOB_NUM_NODES-1} -gt 1 ]]; then
+      mapfile -t nodes < <(scontrol show hostnames "$SLURM_JOB_NODELIST")
+      HPCSWEEP_MASTER_ADDR=${nodes[0]-$hpcsweep_host}
+    fi
+  fi
+  # The same on all nodes, and another one for each job and element on this one.
+  for ((index = 0; index < ${#hpcsweep_job}; index++)); do
+    printf -v character '%d' "'${hpcsweep_job:index:1}"
+    sum=$(((sum * 31 + character) % 50000))
+  done
+  export HPCSWEEP_MASTER_ADDR HPCSWEEP_MASTER_PORT=$((10000 + sum))
+}
+
+hpcsweep_run_program() { # does not return
+  local prologue
+  exec {hpcsweep_pipe}<&-
+  [[ -z ${hpcsweep_stdin+set} ]] || exec < <(printf %s "$hpcsweep_stdin")
+  if [[ -z ${hpcsweep_command+set} ]]; then
+    exec -- "${hpcsweep_argv[@]}"
+    exit # not reached: exec has ended this shell with 126 or 127
+  fi
+  # A signal is sent to the whole group, and this shell must not go before the program that it waits for.
+  prologue='trap "exit 143" TERM; trap "exit 130" INT; trap "exit 129" HUP; trap : USR1 USR2; set -eo pipefail'
+  # shellcheck disable=SC2016 # the command's own text is looked at
+  if [[ $hpcsweep_command == *'$$'* || $hpcsweep_command == *'${$'* ]] && ((${#hpcsweep_command} < 100000)); then
+    # $$ means the shell that runs the command, and here it would be the supervisor: kill -9 $$ must not end that.
+    hpcsweep_export_functions
+    exec "$BASH" -c "$prologue"$'\n'"$hpcsweep_command"
+  fi
+  eval "$prologue"
+  eval "$hpcsweep_command"
+  exit
+}
+
+hpcsweep_export_functions() { # those that setup made, so that a bash of its own knows them too
+  local name
+  while read -r name; do
+    [[ $name == hpcsweep_* ]] || export -f -- "${name?}"
+  done < <(compgen -A function)
+}
+
+# ---- while it runs ----
+
+hpcsweep_watch() {
+  # Wakes the supervisor when there is something to look at. Its input is a pipe that the supervisor holds open, so that
+  # it waits without a process and ends with the supervisor, whatever ends that; a line in it is a new deadline.
+  local deadline='' ends_at='' next line now moment
+  trap '' TERM INT HUP USR1 USR2 ALRM
+  exec {hpcsweep_token_fd}<&- {hpcsweep_pipe}<&-
+  [[ -z ${HPCSWEEP_SLOT_FD-} ]] || exec {HPCSWEEP_SLOT_FD}>&-
+  [[ ${hpcsweep_enforce_time_limit-0} != 1 ]] || ends_at=$hpcsweep_ends_at
+  while :; do
+    next=${hpcsweep_watch_s:-50}
+    hpcsweep_now now
+    for moment in $deadline $ends_at; do
+      # A moment that has passed is told every second, until its consequences are there.
+      if ((moment - now < 1)); then
+        next=1
+      elif ((moment - now < ${next%.*})); then
+        next=$((moment - now))
+      fi
+    done
+    IFS= read -r -t "$next" line
+    case $? in
+      0) deadline=$line ;;
+      1) exit ;;
+      *) kill -ALRM "$hpcsweep_self" 2>/dev/null || exit ;;
+    esac
+  done
+}
+
+hpcsweep_on_alarm() {
+  local now
+  ((hpcsweep_interrupts += 1))
+  [[ $hpcsweep_phase == running ]] || return 0
+  hpcsweep_now now
+  if [[ -n $hpcsweep_deadline ]]; then
+    ((now < hpcsweep_deadline)) || kill -KILL -- "-$hpcsweep_pid" 2>/dev/null
+  elif [[ ${hpcsweep_enforce_time_limit-0} == 1 && -n $hpcsweep_ends_at ]] && ((now >= hpcsweep_ends_at)); then
+    hpcsweep_verdict=timeout hpcsweep_verdict_at=$now
+    hpcsweep_end_child
+  elif hpcsweep_is_token_gone; then
+    hpcsweep_verdict=late hpcsweep_verdict_at=$now
+    hpcsweep_end_child
+  fi
+  return 0
+}
+
+hpcsweep_on_term() { # rule 4
+  ((hpcsweep_interrupts += 1))
+  if [[ $hpcsweep_phase == ending || $hpcsweep_verdict =~ ^(cancelled|timeout|late)$ ]]; then return 0; fi
+  hpcsweep_now hpcsweep_verdict_at
+  hpcsweep_verdict=interrupted
+  if [[ -n ${hpcsweep_name-} ]] && hpcsweep_is_cancelled; then
+    hpcsweep_verdict=cancelled
+  elif hpcsweep_is_time_up "$hpcsweep_verdict_at"; then
+    hpcsweep_verdict=timeout
+  fi
+  [[ $hpcsweep_phase != running ]] || hpcsweep_end_child
+  return 0
+}
+
+hpcsweep_is_time_up() { # now: by our own clock; the scheduler's started a little earlier
+  local margin=10
+  [[ ${hpcsweep_enforce_time_limit-0} != 1 ]] || margin=0
+  if [[ $hpcsweep_scheduler == slurm && ${SLURM_JOB_END_TIME-} =~ ^[0-9]+$ ]]; then
+    (($1 >= SLURM_JOB_END_TIME - margin))
+  else
+    [[ -n $hpcsweep_ends_at ]] && (($1 >= hpcsweep_ends_at - margin))
+  fi
+}
+
+hpcsweep_pass_on() { # the signal $1: the program's business, not ours
+  ((hpcsweep_interrupts += 1))
+  [[ $hpcsweep_phase != running ]] || kill -s "$1" -- "-$hpcsweep_pid" 2>/dev/null
+  return 0
+}
+
+hpcsweep_end_child() {
+  local now grace
+  kill -TERM -- "-$hpcsweep_pid" 2>/dev/null
+  kill -CONT -- "-$hpcsweep_pid" 2>/dev/null
+  # An interrupted program has all the time that the scheduler gives it.
+  [[ $hpcsweep_verdict != interrupted ]] || return 0
+  # The outcome has to be written before the scheduler's own KILL.
+  grace=$((${hpcsweep_kill_wait_s:-30} - 2))
+  hpcsweep_now now
+  hpcsweep_deadline=$((now + (grace > 1 ? grace : 1)))
+  printf '%s\n' "$hpcsweep_deadline" >&"$hpcsweep_watch_fd"
+}
+
+hpcsweep_drain() { # the first child has ended; others of its group may still be writing their checkpoints
+  local now until=$hpcsweep_deadline
+  [[ -n $until ]] || until=$((hpcsweep_verdict_at + ${hpcsweep_kill_wait_s:-30}))
+  while kill -0 -- "-$hpcsweep_pid" 2>/dev/null; do
+    hpcsweep_now now
+    if ((now >= until)); then
+      [[ -z $hpcsweep_deadline ]] || kill -KILL -- "-$hpcsweep_pid" 2>/dev/null
+      return 0
+    fi
+    hpcsweep_pause 0.1
+  done
+}
+
+hpcsweep_conclude() {
+  local word value at is_started=0 broken='' program=$hpcsweep_child_status now
+  printf 'end\n' >&"$hpcsweep_pipe"
+  while read -r word value at <&"$hpcsweep_pipe"; do
+    case $word in
+      started) is_started=1 ;;
+      broken) broken=$value ;;
+      program)
+        program=$value
+        # A signal that came during the teardown ended no program.
+        ((at >= ${hpcsweep_verdict_at:-$at})) || hpcsweep_verdict=''
+        ;;
+      end) break ;;
+    esac
+  done
+  if [[ $hpcsweep_verdict == interrupted ]]; then
+    hpcsweep_now now
+    if hpcsweep_is_cancelled; then
+      hpcsweep_verdict=cancelled
+    elif ((now > hpcsweep_verdict_at + ${hpcsweep_kill_wait_s:-30} + 30)); then
+      hpcsweep_verdict='' # it outlived what TERM announces: this was no ending
+    fi
+  fi
+  case $hpcsweep_verdict in
+    cancelled) hpcsweep_finish cancelled 0 143 ;;
+    timeout) hpcsweep_finish timeout 0 143 ;;
+    late)
+      hpcsweep_status=1
+      hpcsweep_leave_late ended "$program"
+      ;;
+    interrupted) hpcsweep_status=143 ;;
+    *)
+      if [[ -n $broken ]]; then
+        hpcsweep_finish broken "$broken" 1
+      elif ((!is_started)); then
+        hpcsweep_finish setup "$hpcsweep_child_status" 1
+      elif ((program > 128 && program <= 192)); then
+        hpcsweep_finish sig $((program - 128)) "$program"
+      else
+        hpcsweep_finish "done" "$program" "$program"
+      fi
+      ;;
+  esac
+}
