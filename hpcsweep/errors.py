@@ -87,11 +87,14 @@ class Faults:
 
     def add(self, place: Place, message: str, hint: str = "") -> None:
         """Add one fault; equal ones are kept once."""
-        lines = self._lines.get(place.file, [])
-        line = lines[place.line - 1] if 0 < place.line <= len(lines) else ""
-        fault = Fault(place=place, message=message, hint=hint, source_line=line)
+        fault = Fault(place=place, message=message, hint=hint, source_line=self.source_line(place))
         if fault not in self._faults:
             self._faults.append(fault)
+
+    def source_line(self, place: Place) -> str:
+        """The line that ``place`` is on, or "" where the text is not known."""
+        lines = self._lines.get(place.file, [])
+        return lines[place.line - 1] if 0 < place.line <= len(lines) else ""
 
     def __bool__(self) -> bool:
         return bool(self._faults)
