@@ -227,12 +227,23 @@ def _is_finally_over(fold: Fold, policy: Policy) -> bool:
     return policy.finally_when == "done" and not all(FACTS[view.state].is_success for view in fold.views)
 
 
-def jobs_to_wait_for(ledger: Ledger, live_arrays: Sequence[Array], policy: Policy) -> tuple[str, ...]:
-    """The jobs that a new array has to wait for, so that at_once holds over all arrays of the run.
+def at_once_of(ledger: Ledger, policy: Policy) -> int | None:
+    """How many elements may run at once over the whole run; None: as many as the site lets."""
+    limit = policy.at_once if ledger.at_once is None else ledger.at_once
+    return limit or None
 
-    Each array's own throttle holds per array (`%K`), so two of them side by side would run twice as many: they go one after the other.
+
+def jobs_to_wait_for(array: Array, earlier: Sequence[Array], ledger: Ledger, policy: Policy) -> tuple[str, ...]:
+    """The jobs of this run that a new array has to wait for. ``earlier``: its arrays that are submitted and live.
+
+    The ``finally`` command waits for all. And each array's own throttle holds per array (`%K`), so two of them side by side
+    would run twice as many as ``at_once``: arrays go one after the other, single jobs each after the one K before it.
     """
-    if (ledger.at_once or policy.at_once) is None or not policy.chains_arrays or not live_arrays:
+    jobs = [other.job for other in sorted(earlier, key=lambda other: other.number) if other.job is not None]
+    if array.kind == "finally":
+        return tuple(jobs)
+    limit = at_once_of(ledger, policy)
+    if limit is None or not policy.chains_arrays:
         return ()
-    last = max(live_arrays, key=lambda array: array.number)
-    return () if last.job is None else (last.job,)
+    step = limit if policy.as_single_jobs else 1
+    return (jobs[-step],) if len(jobs) >= step else ()

@@ -88,9 +88,9 @@ class Fold:
         attempt = array.attempt_of(task)
         record = self.evidence.events.get(array.number, {}).get((task, attempt))
         view = self._of_attempt(array, task, position, attempt, record)
-        if task in ledger.wanted:
+        if task in ledger.wanted and not FACTS[view.state].is_success:
             return replace(view, is_wanted=True)
-        return view
+        return view  # a task whose own record of success came after the wish is never run again
 
     def _of_attempt(self, array: Array, task: int, element: int, attempt: int, record: Record | None) -> TaskView:
         base = TaskView(
@@ -120,7 +120,7 @@ class Fold:
 
     def _unsubmitted(self, base: TaskView, array: Array, element: int) -> TaskView:
         live = self._live.get((array.number, element))
-        if live is not None:
+        if live is not None and not FACTS[live.state].is_ended:
             return self._from_live(base, live, is_started=False)
         if array.submission == "planned":
             return replace(base, state=State.NEW, reason="planned, not yet submitted")
@@ -172,7 +172,7 @@ class Fold:
         evidence = self.evidence
         if evidence.live is not None:
             live = self._live.get((array.number, element))
-            if live is not None:
+            if live is not None and not FACTS[live.state].is_ended:
                 return self._from_live(base, live, is_started=is_started)
             return self._from_absence(replace(base, is_gone=True), array, element, is_started=is_started)
         silent = evidence.live_message or "the scheduler was not asked"
@@ -211,7 +211,7 @@ class Fold:
         """The live query succeeded and does not know the element: it ended. How, only the history or time tells."""
         word = self._history.get((array.number, element))
         if word is not None and FACTS[word.state].is_ended:
-            is_sure = word.state not in (State.DONE, State.FAILED, State.CANCELLED) or self._is_past_grace(array, element)
+            is_sure = word.state not in (State.DONE, State.STOPPED, State.FAILED, State.CANCELLED) or self._is_past_grace(array, element)
             if word.state is State.CANCELLED and (base.index, base.attempt) in self.ledger.cancelled:
                 is_sure = True
             if is_sure:
@@ -235,7 +235,7 @@ class Fold:
         match word.state:
             case State.LOST:
                 return view
-            case State.DONE | State.FAILED:
+            case State.DONE | State.STOPPED | State.FAILED:
                 when = "ended" if is_started else "the element ended"
                 reason = f"{when} without a record; the scheduler says {word.raw or word.state}"
                 return replace(view, state=State.LOST, reason=reason)

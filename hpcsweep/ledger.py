@@ -208,6 +208,8 @@ def _resubmit(ledger: Ledger, event: Mapping[str, Any]) -> None:
 def _revoked(ledger: Ledger, event: Mapping[str, Any]) -> None:
     attempt = int(event["attempt"])
     ledger.revoked |= {(task, attempt) for task in parse_ranges(event["tasks"])}
+    if event.get("finally"):
+        ledger.revoked.add((-1, attempt))
 
 
 def _finished(ledger: Ledger, _event: Mapping[str, Any]) -> None:

@@ -209,3 +209,19 @@ def next_steps(status: Status, bad: Sequence[TaskView]) -> list[str]:
     elif not status.is_finished and status.waiting:
         steps.append(f"go on when it can: hpcsweep advance {run}")
     return steps
+
+
+def table_text(table: Table, form: str, style: Style) -> str:
+    """A table of results as CSV, JSON or columns."""
+    from hpcsweep.results import iter_csv, iter_json, to_table_text  # noqa: PLC0415 - only collect needs it
+
+    if form == "csv":
+        return "".join(iter_csv(table))
+    if form == "json":
+        return "".join(iter_json(table))
+    return to_table_text(table, width=style.width if sys.stdout.isatty() else None, color=style.has_colour)
+
+
+def say_text(text: str) -> None:
+    """Text as it is, on standard output."""
+    sys.stdout.write(text if text.endswith("\n") or not text else text + "\n")

@@ -27,7 +27,7 @@ def run(run: str | None, runs_dir: str | None, wait_lock: str, *, now: bool) -> 
     """
     opened = open_run(runs_dir, run)
     with turn_of(opened, wait_lock, "advance") as turn:
-        report = advance(opened, turn.lock, settle_s=0.0 if now else None)
+        report = advance(turn, settle_s=0.0 if now else None)
     tell_report(opened, report)
     if report.fold is not None and report.fold.evidence.live_message:
         raise SchedulerUnreachable(f"the scheduler did not answer: {report.fold.evidence.live_message}", "try again later")

@@ -2,16 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager
 
 from hpcsweep import output
 from hpcsweep.ranges import format_ranges
 from hpcsweep.runs.advance import Report
-from hpcsweep.runs.control import start_turn
-from hpcsweep.runs.advance import Turn
 from hpcsweep.runs.run import Run
-from hpcsweep.store import acquire
+from hpcsweep.runs.turn import Turn, open_turn
 
 
 def parse_wait(text: str) -> float:
@@ -21,11 +18,9 @@ def parse_wait(text: str) -> float:
     return 0.0 if text == "0" else float(parse_time(text))
 
 
-@contextmanager
-def turn_of(run: Run, wait_lock: str, command: str) -> Iterator[Turn]:
+def turn_of(run: Run, wait_lock: str, command: str) -> AbstractContextManager[Turn]:
     """Hold the run's lock for one command."""
-    with acquire(run.paths, wait_s=parse_wait(wait_lock), command=f"hpcsweep {command}") as lock:
-        yield start_turn(run, lock)
+    return open_turn(run, wait_s=parse_wait(wait_lock), command=command)
 
 
 def tell_report(run: Run, report: Report) -> None:

@@ -23,7 +23,7 @@ def run(run: str | None, runs_dir: str | None, wait_lock: str) -> int:
     opened = open_run(runs_dir, run)
     with turn_of(opened, wait_lock, "release") as turn:
         set_hold(turn, "release")
-        report = advance(opened, turn.lock)
+        report = advance(turn)
     output.say(f"{opened.name}: released")
     tell_report(opened, report)
     return 0

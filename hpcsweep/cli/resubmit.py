@@ -47,7 +47,7 @@ def run(run: str | None, runs_dir: str | None, state: str | None, tasks: str | N
             output.say(f"{opened.name}: would run again {len(again)}: tasks {format_ranges(again)}")
             return 0
         mark_resubmit(turn, again)
-        report = advance(opened, turn.lock)
+        report = advance(turn)
     output.say(f"{opened.name}: runs again {len(again)}: tasks {format_ranges(again)}")
     tell_report(opened, report)
     return 1 if report.refused and not report.submitted else 0

@@ -13,6 +13,7 @@ from hpcsweep.decide import (
     PlanArray,
     Policy,
     SubmitAgain,
+    at_once_of,
     decide,
     jobs_to_wait_for,
     policy_of,
@@ -25,10 +26,11 @@ from hpcsweep.runs.limits import site_limits
 from hpcsweep.runs.observe import list_array_events, observe
 from hpcsweep.runs.run import Run
 from hpcsweep.runs.scripts import write_array
+from hpcsweep.runs.turn import Turn
 from hpcsweep.schedulers.base import ArrayJob, Refused, Submitted, Uncertain
 from hpcsweep.shell import run_command
 from hpcsweep.states import FACTS
-from hpcsweep.store import Journal, RunLock, give_up, revoke
+from hpcsweep.store import give_up, revoke
 
 
 @dataclass(kw_only=True)
@@ -44,55 +46,37 @@ class Report:
     is_finished: bool = False
 
 
-def advance(run: Run, lock: RunLock, *, after: tuple[str, ...] = (), settle_s: float | None = None) -> Report:
-    """One turn of the loop, under the run's lock. Idempotent: with nothing to do it writes nothing.
+def advance(turn: Turn, *, after: tuple[str, ...] = (), settle_s: float | None = None) -> Report:
+    """One turn of the loop. Idempotent: with nothing to do it writes nothing.
 
-    ``after``: jobs of others that new arrays have to wait for (``submit --after``).
+    Args:
+        turn: the run, under its lock.
+        after: jobs of others that new arrays have to wait for (``submit --after``).
+        settle_s: how long an uncertain submission is given before it is repeated (default: the run's setting).
     """
-    run.check_in_place()
-    run.forget_ledger()
+    run = turn.run
     fold = observe(run)
-    turn = Turn(run=run, lock=lock, journal=Journal(run.paths, lock), after=after)
     known = [*_adopted(run, fold), *_ends(fold), *_settled(run, fold)]
     if known:
         turn.write(*known)
         fold = Fold(run.ledger, fold.evidence, run.ledger.total)
-    policy = policy_of(
-        run.settings, max_array_size=site_limits(run).max_array_size, chains_arrays=run.info["scheduler"] != "local", settle_s=settle_s
-    )
+    is_local = run.info["scheduler"] == "local"
+    limits = site_limits(run)
+    policy = policy_of(run.settings, max_array_size=limits.max_array_size, chains_arrays=not is_local, settle_s=settle_s)
     decision = decide(fold, policy, run.request_of, time.time())
-    turn.policy = policy
-    turn.report = Report(waiting=decision.waiting, notes=list(decision.notes), fold=fold, is_finished=decision.is_finished)
-    _act(turn, decision)
+    report = Report(waiting=decision.waiting, notes=list(decision.notes), fold=fold, is_finished=decision.is_finished)
+    _Act(turn=turn, policy=policy, report=report, after=after).carry_out(decision)
     if decision.is_finished and not run.ledger.is_finished:
         counts: dict[str, int] = {}
         for view in fold.views:
             counts[view.state.value] = counts.get(view.state.value, 0) + 1
         turn.write({"event": "finished", "counts": counts})
-    return turn.report
+    return report
 
 
 def dry_decision(run: Run, fold: Fold) -> Decision:
     """What *decide* would do now, for readers: nothing is done. The site's limits are not asked for."""
     return decide(fold, policy_of(run.settings), run.request_of, time.time())
-
-
-@dataclass(kw_only=True)
-class Turn:
-    """One turn under the run's lock: what the acting functions share."""
-
-    run: Run
-    lock: RunLock
-    journal: Journal
-    policy: Policy = field(default_factory=Policy)
-    report: Report = field(default_factory=Report)
-    after: tuple[str, ...] = ()
-
-    def write(self, *events: dict[str, object]) -> None:
-        """Journal the events, and let the ledger know them."""
-        stamped = [{**event, "at": time.time()} for event in events]
-        self.journal.append(*stamped)
-        self.run.ledger.replay(stamped)
 
 
 def _adopted(run: Run, fold: Fold) -> Iterable[dict[str, object]]:
@@ -134,135 +118,143 @@ def _all_views(fold: Fold) -> list[TaskView]:
     return fold.views if fold.finally_view is None else [*fold.views, fold.finally_view]
 
 
-def _act(turn: Turn, decision: Decision) -> None:
-    """Carry the decision out, in its order. What a task turned out to have done meanwhile is left as it is."""
-    came_to_an_end: set[int] = set()
-    for action in decision.actions:
-        match action:
-            case EndAttempts():
-                came_to_an_end = _end_attempts(turn, action)
-            case SubmitAgain():
-                _submit(turn, turn.run.ledger.arrays[action.array])
-            case PlanArray():
-                tasks = tuple(task for task in action.tasks if task not in came_to_an_end)
-                if tasks:
-                    _submit(turn, _plan_array(turn, action, tasks))
-            case HoldBack():
-                _hold_back(turn, action)
+@dataclass(frozen=True, kw_only=True)
+class _Act:
+    """Carries a decision out, action by action, and reports."""
 
+    turn: Turn
+    policy: Policy
+    report: Report
+    after: tuple[str, ...]
 
-def _end_attempts(turn: Turn, action: EndAttempts) -> set[int]:
-    """PROTOCOL rules 5 and 6: before attempt A+1 exists, A is ended. Gives the tasks that turned out to have ended by themselves."""
-    run = turn.run
-    alive: set[int] = set()
-    revoked: dict[int, list[int]] = {}
-    tables = {number: list_array_events(run, number) for number, _task, _attempt in action.attempts}
-    for number, task, attempt in action.attempts:
-        array = run.ledger.arrays[number]
-        events = run.paths.array(number).events
-        record = tables[number].get((task, attempt))
-        if record is not None and record.outcome is not None:
-            known = turn.report.fold.views[task] if turn.report.fold is not None and task >= 0 else None
-            if known is not None and known.source != "task":
-                alive.add(task)  # its own word came after we had looked: the next turn reads it
-            continue
-        if record is not None and record.lost:
-            continue
-        if record is None or not record.claimed:
-            if revoke(events, array.tag, task, attempt):
+    def carry_out(self, decision: Decision) -> None:
+        """Carry the decision out, in its order. What a task turned out to have done meanwhile is left as it is."""
+        came_to_an_end: set[int] = set()
+        for action in decision.actions:
+            match action:
+                case EndAttempts():
+                    came_to_an_end = self._end_attempts(action)
+                case SubmitAgain():
+                    self._submit(self.turn.run.ledger.arrays[action.array])
+                case PlanArray():
+                    tasks = tuple(task for task in action.tasks if task not in came_to_an_end)
+                    if tasks:
+                        self._submit(self._plan_array(action, tasks))
+                case HoldBack():
+                    self._hold_back(action)
+
+    def _end_attempts(self, action: EndAttempts) -> set[int]:
+        """PROTOCOL rules 5 and 6: before attempt A+1 exists, A is ended. Gives the tasks that turned out to have ended by themselves."""
+        run = self.turn.run
+        alive: set[int] = set()
+        revoked: dict[int, list[int]] = {}
+        tables = {number: list_array_events(run, number) for number, _task, _attempt in action.attempts}
+        for number, task, attempt in action.attempts:
+            array = run.ledger.arrays[number]
+            events = run.paths.array(number).events
+            record = tables[number].get((task, attempt))
+            if record is not None and record.outcome is not None:
+                known = self.report.fold.views[task] if self.report.fold is not None and task >= 0 else None
+                if known is not None and known.source != "task":
+                    alive.add(task)  # its own word came after we had looked: the next turn reads it
+                continue
+            if (record is not None and record.lost) or (task, attempt) in run.ledger.revoked:
+                continue
+            # A claim without a token may be our own revocation, made just before a crash: asking again tells.
+            is_running = record is not None and record.running
+            if not is_running and revoke(events, array.tag, task, attempt, time.time()):
                 revoked.setdefault(attempt, []).append(task)
                 continue
-        elif (task, attempt) in run.ledger.revoked:
-            continue
-        if give_up(events, task, attempt) != "lost":
-            alive.add(task)
-    for attempt, tasks in revoked.items():
-        turn.write({"event": "revoked", "tasks": format_ranges(task for task in tasks if task >= 0), "attempt": attempt})
-    return alive
+            if give_up(events, task, attempt) != "lost":
+                alive.add(task)
+        for attempt, tasks in revoked.items():
+            self.turn.write({"event": "revoked", **_names_of(tasks), "attempt": attempt})
+        return alive
+
+    def _plan_array(self, action: PlanArray, tasks: tuple[int, ...]) -> Array:
+        """Write the array's files, then the intent."""
+        run = self.turn.run
+        number = run.ledger.next_array()
+        tag = f"{run.info['tag']}-{number:03d}"
+        attempts = {task: attempt for task, attempt in action.attempts.items() if task in tasks}
+        array = Array(
+            number=number,
+            tag=tag,
+            tasks=tasks,
+            attempts=attempts,
+            kind=action.kind,
+            request=action.request,
+            planned_at=time.time(),
+        )
+        write_array(run, array)
+        by_attempt: dict[int, list[int]] = {}
+        for task in tasks:
+            by_attempt.setdefault(array.attempt_of(task), []).append(task)
+        self.turn.write(
+            {
+                "event": "planned",
+                "array": number,
+                "tag": tag,
+                "kind": action.kind,
+                **_names_of(tasks),
+                "attempts": {str(attempt): _names_of(some)["tasks"] for attempt, some in by_attempt.items()},
+                "request": {name: value for name, value in asdict(action.request).items() if value is not None},
+            }
+        )
+        return run.ledger.arrays[number]
+
+    def _submit(self, array: Array) -> None:
+        """PROTOCOL rule 1 and 7: the intent is on disk before the command runs; its answer is on disk before anything else happens."""
+        run = self.turn.run
+        paths = run.paths.array(array.number)
+        earlier = [other for other in run.ledger.live_arrays() if other.number != array.number and other.job is not None]
+        after = self.after + jobs_to_wait_for(array, earlier, run.ledger, self.policy)
+        job = ArrayJob(
+            tag=array.tag,
+            script=str(paths.script),
+            log=str(paths.log),
+            size=array.size,
+            chdir=str(run.info["cwd"]),
+            at_once=at_once_of(run.ledger, self.policy),
+            after=tuple(dict.fromkeys(after)),
+            as_single_job=self.policy.as_single_jobs or array.kind == "finally",
+        )
+        self.turn.lock.check()
+        self.turn.write({"event": "submitting", "array": array.number})
+        answer = run.scheduler.parse_submit(run_command(run.scheduler.submit_cmd(job), lock_fd=self.turn.lock.fd))
+        match answer:
+            case Submitted():
+                event: dict[str, object] = {"event": "submitted", "array": array.number, "job": answer.job}
+                if answer.cluster:
+                    event["cluster"] = answer.cluster
+                self.turn.write(event)
+                self.report.submitted.append((array.number, answer.job, array.size))
+                if answer.warning:
+                    self.report.notes.append(answer.warning)
+            case Refused():
+                self.turn.write(
+                    {"event": "refused", "array": array.number, "message": answer.message, "curable": answer.curable}
+                )
+                self.report.refused.append((array.number, answer))
+            case Uncertain():
+                self.turn.write({"event": "uncertain", "array": array.number, "message": answer.message})
+                self.report.uncertain.append((array.number, answer.message))
+
+    def _hold_back(self, action: HoldBack) -> None:
+        run = self.turn.run
+        for number in action.arrays:
+            array = run.ledger.arrays[number]
+            if array.job is not None:
+                for command in run.scheduler.hold_cmds(array.tag, array.job, "hold"):
+                    run_command(command)
+        self.report.notes.append(f"{self.policy.max_failures} tasks failed: what has not started is held; `hpcsweep release` goes on")
 
 
-def _plan_array(turn: Turn, action: PlanArray, tasks: tuple[int, ...]) -> Array:
-    """Write the array's files, then the intent."""
-    run = turn.run
-    number = run.ledger.next_array()
-    tag = f"{run.info['tag']}-{number:03d}"
-    attempts = {task: attempt for task, attempt in action.attempts.items() if task in tasks}
-    array = Array(
-        number=number,
-        tag=tag,
-        tasks=tasks,
-        attempts=attempts,
-        kind=action.kind,
-        request=action.request,
-        planned_at=time.time(),
-    )
-    write_array(run, array)
-    by_attempt: dict[int, list[int]] = {}
-    for task in tasks:
-        by_attempt.setdefault(array.attempt_of(task), []).append(task)
-    turn.write(
-        {
-            "event": "planned",
-            "array": number,
-            "tag": tag,
-            "kind": action.kind,
-            "tasks": format_ranges(task for task in tasks if task >= 0),
-            "attempts": {str(attempt): format_ranges(task for task in some if task >= 0) for attempt, some in by_attempt.items()},
-            "request": {name: value for name, value in asdict(action.request).items() if value is not None},
-        }
-    )
-    return run.ledger.arrays[number]
-
-
-def _submit(turn: Turn, array: Array) -> None:
-    """PROTOCOL rule 1 and 7: the intent is on disk before the command runs; its answer is on disk before anything else happens."""
-    run = turn.run
-    paths = run.paths.array(array.number)
-    at_once = run.ledger.at_once if run.ledger.at_once is not None else run.settings.at_once
-    earlier = [other for other in run.ledger.live_arrays() if other.number < array.number and other.submission == "submitted"]
-    after = turn.after + jobs_to_wait_for(run.ledger, earlier, turn.policy)
-    if array.kind == "finally":
-        after = turn.after + tuple(other.job for other in earlier if other.job is not None)
-    job = ArrayJob(
-        tag=array.tag,
-        script=str(paths.script),
-        log=str(paths.log),
-        size=array.size,
-        chdir=str(run.info["cwd"]),
-        at_once=at_once,
-        after=tuple(dict.fromkeys(after)),
-        as_single_job=turn.policy.as_single_jobs or array.kind == "finally",
-    )
-    turn.lock.check()
-    turn.write({"event": "submitting", "array": array.number})
-    answer = run.scheduler.parse_submit(run_command(run.scheduler.submit_cmd(job), lock_fd=turn.lock.fd))
-    match answer:
-        case Submitted():
-            event: dict[str, object] = {"event": "submitted", "array": array.number, "job": answer.job}
-            if answer.cluster:
-                event["cluster"] = answer.cluster
-            turn.write(event)
-            turn.report.submitted.append((array.number, answer.job, array.size))
-            if answer.warning:
-                turn.report.notes.append(answer.warning)
-        case Refused():
-            turn.write(
-                {"event": "refused", "array": array.number, "message": answer.message, "curable": answer.curable}
-            )
-            turn.report.refused.append((array.number, answer))
-        case Uncertain():
-            turn.write({"event": "uncertain", "array": array.number, "message": answer.message})
-            turn.report.uncertain.append((array.number, answer.message))
-
-
-def _hold_back(turn: Turn, action: HoldBack) -> None:
-    run = turn.run
-    for number in action.arrays:
-        array = run.ledger.arrays[number]
-        if array.job is not None:
-            for command in run.scheduler.hold_cmds(array.tag, array.job, "hold"):
-                run_command(command)
-    turn.report.notes.append(f"{turn.policy.max_failures} tasks failed: what has not started is held; `hpcsweep release` goes on")
+def _names_of(tasks: Iterable[int]) -> dict[str, object]:
+    """Tasks as an event names them; the ``finally`` command (-1) is no number."""
+    numbers = list(tasks)
+    names: dict[str, object] = {"tasks": format_ranges(task for task in numbers if task >= 0)}
+    return {**names, "finally": True} if -1 in numbers else names
 
 
 def first_refusal(report: Report) -> HpcsweepError | None:

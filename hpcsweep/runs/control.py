@@ -11,13 +11,13 @@ from hpcsweep.fold import Fold
 from hpcsweep.ledger import Array
 from hpcsweep.model import Completed
 from hpcsweep.ranges import format_ranges
-from hpcsweep.runs.advance import Turn
+from hpcsweep.runs.turn import Turn
 from hpcsweep.runs.observe import observe
 from hpcsweep.runs.run import Run
 from hpcsweep.schedulers.base import Command
 from hpcsweep.shell import run_command
 from hpcsweep.states import FACTS, State
-from hpcsweep.store import Journal, RunLock, mark_cancel
+from hpcsweep.store import mark_cancel
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -27,13 +27,6 @@ class Cancelled:
     withdrawn: list[int] = field(default_factory=list)  # never submitted, and now never will be
     signalled: list[int] = field(default_factory=list)  # the scheduler was told
     ended: list[int] = field(default_factory=list)  # had ended before
-
-
-def start_turn(run: Run, lock: RunLock) -> Turn:
-    """A turn for a command that writes its wish."""
-    run.check_in_place()
-    run.forget_ledger()
-    return Turn(run=run, lock=lock, journal=Journal(run.paths, lock))
 
 
 def mark_resubmit(turn: Turn, tasks: Iterable[int]) -> None:

@@ -8,7 +8,7 @@ from dataclasses import asdict, dataclass
 from hpcsweep.runs.run import Run
 from hpcsweep.schedulers.base import NoAnswer
 from hpcsweep.shell import run_command
-from hpcsweep.store import cache_get, cache_put
+from hpcsweep.store import cache
 
 A_DAY_S = 86_400.0
 
@@ -23,9 +23,9 @@ class SiteLimits:
 
 def site_limits(run: Run) -> SiteLimits:
     """The site's limits; a query without an answer leaves the defaults, and is tried again by the next command."""
-    cached = cache_get(run.paths, "limits")
-    if cached is not None and time.time() - cached.at < A_DAY_S:
-        return SiteLimits(**cached.value)
+    cached = cache.get(run.paths, "limits", max_age_s=A_DAY_S, now=time.time())
+    if cached is not None:
+        return SiteLimits(**cached)
     command = run.scheduler.limits_cmd()
     if command is None:
         return SiteLimits(max_array_size=1_000_000, kill_wait_s=5)
@@ -33,5 +33,5 @@ def site_limits(run: Run) -> SiteLimits:
     if isinstance(answer, NoAnswer):
         return SiteLimits()
     limits = SiteLimits(**{name: value for name, value in asdict(answer).items() if value is not None})
-    cache_put(run.paths, "limits", asdict(limits), time.time())
+    cache.put(run.paths, "limits", asdict(limits), now=time.time())
     return limits

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from typing import Any
 
 from hpcsweep.events import fold_events
@@ -14,7 +14,8 @@ from hpcsweep.runs.run import Run
 from hpcsweep.schedulers.base import NoAnswer, Seen
 from hpcsweep.shell import run_command
 from hpcsweep.states import FACTS, State
-from hpcsweep.store import cache_get, cache_put, list_events
+from hpcsweep.store import ClaimFacts, cache, list_events, read_claim
+from hpcsweep.store.attempts import REVOKED
 
 
 def observe(run: Run, *, timeout_s: float | None = None) -> Fold:
@@ -71,7 +72,7 @@ def _ask_live(run: Run, evidence: Evidence, timeout_s: float | None) -> Evidence
     if isinstance(answer, NoAnswer):
         last_at, last = _last_live(run)
         return _replace(evidence, now=now, live_message=answer.message, last_live=last, last_live_at=last_at)
-    cache_put(run.paths, "live", [_seen_to_json(seen) for seen in answer], now)
+    cache.put(run.paths, "live", [_seen_to_json(seen) for seen in answer], now=now)
     events = dict(evidence.events)
     events.update({array.number: list_array_events(run, array.number) for array in arrays})
     return _replace(evidence, now=now, live=answer, events=events)
@@ -89,13 +90,13 @@ def _ask_history(run: Run, evidence: Evidence, arrays: list[int], timeout_s: flo
 def _remember_gone(run: Run, gone: Mapping[int, list[int]], now: float) -> dict[int, dict[int, float]]:
     """When each element was first found gone: kept in the run's cache, so that the wait goes on from command to command."""
     known: dict[int, dict[int, float]] = {}
-    cached = cache_get(run.paths, "gone")
-    for number, groups in (cached.value if cached else {}).items():
+    cached = cache.get_with_time(run.paths, "gone")
+    for number, groups in (cached[0] if cached else {}).items():
         for ranges, since in groups:
             known.setdefault(int(number), {}).update(dict.fromkeys(parse_ranges(ranges), since))
     table = {number: {e: known.get(number, {}).get(e, now) for e in elements} for number, elements in gone.items()}
     if table != known:
-        cache_put(run.paths, "gone", {number: _by_time(since) for number, since in table.items()}, now)
+        cache.put(run.paths, "gone", {number: _by_time(since) for number, since in table.items()}, now=now)
     return table
 
 
@@ -107,10 +108,8 @@ def _by_time(since: Mapping[int, float]) -> list[tuple[str, float]]:
 
 
 def _last_live(run: Run) -> tuple[float, list[Seen]]:
-    cached = cache_get(run.paths, "live")
-    if cached is None:
-        return 0.0, []
-    return cached.at, [_seen_from_json(data) for data in cached.value]
+    cached = cache.get_with_time(run.paths, "live")
+    return (0.0, []) if cached is None else (cached[1], [_seen_from_json(data) for data in cached[0]])
 
 
 def _seen_to_json(seen: Seen) -> dict[str, Any]:
@@ -125,24 +124,9 @@ def _seen_from_json(data: Mapping[str, Any]) -> Seen:
     return Seen(**{**data, "state": State(data["state"]), "elements": elements})
 
 
-@dataclass(frozen=True, kw_only=True)
-class ClaimFacts:
-    """What the claim of an attempt holds: the job that owns it, its host, when it started (epoch)."""
-
-    job: str | None = None
-    host: str | None = None
-    started: float | None = None
-
-
-def claim_facts(run: Run, view: TaskView) -> ClaimFacts:
-    """Read the claim of a task's current attempt (``TAG JOBID HOST PID EPOCH``); nothing known when there is none."""
+def claim_facts(run: Run, view: TaskView) -> ClaimFacts | None:
+    """Read the claim of a task's current attempt; None when it has none, or hpcsweep revoked it."""
     if view.array is None or not view.is_claimed:
-        return ClaimFacts()
-    path = run.paths.array(view.array).events / f"{view.index}.{view.attempt}"
-    try:
-        words = path.read_text(encoding="utf-8", errors="replace").split("\n", 1)[0].split(" ")
-    except OSError:
-        return ClaimFacts()
-    if len(words) < 5 or words[1] == "revoked":
-        return ClaimFacts()
-    return ClaimFacts(job=words[1], host=words[2], started=float(words[4]) if words[4].isdigit() else None)
+        return None
+    facts = read_claim(run.paths.array(view.array).events, view.index, view.attempt)
+    return None if facts is None or facts.job == REVOKED else facts

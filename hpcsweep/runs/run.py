@@ -14,7 +14,7 @@ from hpcsweep.ledger import Ledger
 from hpcsweep.model import Request, Settings, Task
 from hpcsweep.schedulers import make_scheduler
 from hpcsweep.schedulers.base import Scheduler
-from hpcsweep.store import RunPaths, find_run, is_in_place, read_journal, read_run_info, read_tasks
+from hpcsweep.store import JournalReading, RunPaths, find_run, is_in_place, read_events, read_run_json, read_tasks
 
 
 @dataclass(frozen=True)
@@ -26,12 +26,12 @@ class Run:
     @cached_property
     def info(self) -> Mapping[str, Any]:
         """What run.json says."""
-        return read_run_info(self.paths)
+        return read_run_json(self.paths)
 
     @property
     def name(self) -> str:
         """The folder's name."""
-        return self.paths.root.name
+        return self.paths.name
 
     @cached_property
     def settings(self) -> Settings:
@@ -42,19 +42,24 @@ class Run:
 
     @cached_property
     def ledger(self) -> Ledger:
-        """The journal, replayed. ``reread`` after events were appended."""
-        return Ledger().replay(read_journal(self.paths).events)
+        """The journal, replayed."""
+        return Ledger().replay(self.journal.events)
+
+    @cached_property
+    def journal(self) -> JournalReading:
+        """The journal as it was read."""
+        return read_events(self.paths)
 
     @cached_property
     def tasks(self) -> list[Task]:
         """All tasks, by index."""
-        return read_tasks(self.paths)
+        return read_tasks(self.paths.tasks)
 
     @cached_property
     def scheduler(self) -> Scheduler:
         """The scheduler that the run was made for."""
         jobs = self.info.get("jobs")
-        return make_scheduler(self.info["scheduler"], queue_dir=str(self.paths.local), jobs=jobs)
+        return make_scheduler(self.info["scheduler"], queue_dir=str(self.paths.local_dir), jobs=jobs)
 
     @cached_property
     def names(self) -> tuple[str, ...]:
@@ -73,6 +78,7 @@ class Run:
     def forget_ledger(self) -> None:
         """The journal has grown: read it again at the next use."""
         self.__dict__.pop("ledger", None)
+        self.__dict__.pop("journal", None)
 
     def check_in_place(self) -> None:
         """Refuse to act on a run that was moved or copied: its jobs know it by its old path.
@@ -80,7 +86,7 @@ class Run:
         Raises:
             HpcsweepError: when the path recorded at submit does not open this folder.
         """
-        if not is_in_place(self.paths, self.info):
+        if not is_in_place(self.paths, str(self.info["path"])):
             raise HpcsweepError(
                 f"{self.name} was moved or copied: it was made as {self.info['path']}",
                 "it can be looked at and collected; move it back to submit, resubmit or cancel",

@@ -36,7 +36,7 @@ def make_status(run: Run, fold: Fold, decision: Decision) -> Status:
     counts: dict[State, int] = {}
     for view in fold.views:
         counts[view.state] = counts.get(view.state, 0) + 1
-    problems = []
+    problems = list(run.journal.problems)
     if fold.ledger.damaged_events:
         problems.append(f"{fold.ledger.damaged_events} lines of the journal are damaged and were passed over")
     return Status(
@@ -103,8 +103,8 @@ def _task_json(run: Run, status: Status, index: int) -> dict[str, Any]:
     task = run.tasks[index]
     facts = claim_facts(run, view)
     elapsed_s = view.elapsed_s
-    if elapsed_s is None and view.state is State.RUNNING and facts.started is not None:
-        elapsed_s = round(max(0.0, status.fold.evidence.now - facts.started), 1)
+    if elapsed_s is None and view.state is State.RUNNING and facts is not None and facts.epoch:
+        elapsed_s = round(max(0.0, status.fold.evidence.now - facts.epoch), 1)
     return {
         "index": index,
         "id": task.id,
@@ -115,8 +115,8 @@ def _task_json(run: Run, status: Status, index: int) -> dict[str, Any]:
         "reason": reason_of(view, status.waiting),
         "source": view.source,
         "age_s": round(view.age_s, 1),
-        "job": facts.job or view.job,
-        "node": view.node or facts.host or None,
+        "job": facts.job if facts else view.job,
+        "node": view.node or (facts.host if facts else None),
         "elapsed_s": elapsed_s,
         "params": dict(task.params),
     }

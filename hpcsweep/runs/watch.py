@@ -10,7 +10,7 @@ from hpcsweep.runs.advance import advance, dry_decision
 from hpcsweep.runs.observe import observe
 from hpcsweep.runs.run import Run
 from hpcsweep.runs.status import Status, make_status
-from hpcsweep.store import acquire
+from hpcsweep.runs.turn import open_turn
 
 LOCAL_INTERVAL_S = 0.5
 LEAST_INTERVAL_S = 3.0
@@ -53,8 +53,8 @@ class Watch:
         if time.monotonic() - self._refused_at < RETRY_REFUSED_S and self._refused_at:
             return
         try:
-            with acquire(self._run.paths, wait_s=0.0, command=f"hpcsweep {self._command}") as lock:
-                report = advance(self._run, lock)
+            with open_turn(self._run, wait_s=0.0, command=self._command) as turn:
+                report = advance(turn)
         except HpcsweepError:
             return
         if report.refused:

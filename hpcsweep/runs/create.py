@@ -1,0 +1,73 @@
+"""``submit``: make a run directory, whole or not at all, and advance it."""
+
+from __future__ import annotations
+
+import os
+import time
+from pathlib import Path
+
+from hpcsweep.runs.advance import Report, advance, first_refusal
+from hpcsweep.runs.facts import current_folder, environment_text, git_state, make_tag, make_uid, who_and_where
+from hpcsweep.runs.prepare import Prepared
+from hpcsweep.runs.run import Run
+from hpcsweep.runs.turn import open_turn
+from hpcsweep.store import create_run_dir, discard_run_dir, sharing, write_atomically, write_run_json, write_tasks
+from hpcsweep.sweepfile import settings_to_json
+
+
+def submit(prepared: Prepared, *, name: str | None, jobs: int | None, after: tuple[str, ...]) -> tuple[Run, Report]:
+    """Make the run and submit it.
+
+    Raises:
+        HpcsweepError: nothing was accepted; the run's folder is gone again.
+    """
+    with sharing(prepared.settings.umask):
+        run = make_run(prepared, name=name, jobs=jobs)
+    with open_turn(run, wait_s=30.0, command="submit") as turn:
+        turn.write({"event": "created", "tasks": len(prepared.tasks)})
+        report = advance(turn, after=after)
+        refusal = first_refusal(report)
+        if refusal is not None:
+            # Nothing of it exists in the scheduler, and nobody else has seen it: as if it had never been.
+            run.paths.run_json.unlink()
+    if refusal is not None:
+        discard_run_dir(run.paths)
+        raise refusal
+    return run, report
+
+
+def make_run(prepared: Prepared, *, name: str | None, jobs: int | None) -> Run:
+    """Write the run's folder; run.json last, for a folder without it is no run."""
+    settings = prepared.settings
+    paths = create_run_dir(Path(settings.runs_dir), name, umask=settings.umask, group=settings.group)
+    try:
+        write_atomically(paths.sweep_yaml, prepared.sweep.text)
+        environment = environment_text(os.environ) if settings.env_from == "submit" else ""
+        write_atomically(paths.environment, environment)
+        write_tasks(paths.tasks, prepared.tasks)
+        cwd = current_folder()
+        uid = make_uid()
+        write_run_json(
+            paths,
+            {
+                "uid": uid,
+                "tag": make_tag(settings.name, uid),
+                "name": settings.name,
+                "path": str(paths.root),
+                "created": time.time(),
+                "cwd": cwd,
+                "sweep_path": str(prepared.path),
+                **who_and_where(),
+                "git": git_state(Path(cwd)),
+                "scheduler": prepared.scheduler,
+                "jobs": jobs,
+                "profile": prepared.sweep.profile,
+                "names": list(prepared.sweep.names),
+                "settings": settings_to_json(settings),
+                "origins": dict(prepared.sweep.origins),
+            },
+        )
+    except BaseException:
+        discard_run_dir(paths)
+        raise
+    return Run(paths)

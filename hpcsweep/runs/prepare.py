@@ -1,0 +1,120 @@
+"""From a sweep file to everything that would be written and run; nothing is written here. ``show`` stops here, ``submit`` goes on."""
+
+from __future__ import annotations
+
+import os
+import platform
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from itertools import islice
+from pathlib import Path
+
+from hpcsweep.errors import HpcsweepError
+from hpcsweep.model import Request, Settings, Task
+from hpcsweep.runs.configuration import configuration_files
+from hpcsweep.schedulers import choose_scheduler, make_scheduler
+from hpcsweep.schedulers.base import Scheduler
+from hpcsweep.shell import is_installed
+from hpcsweep.space import Expansion, point_id
+from hpcsweep.sweepfile import Sweep, load_sweep, resolve_request
+
+
+@dataclass(frozen=True, kw_only=True)
+class SweepOptions:
+    """What the command line says about a sweep; the same for ``submit`` and ``show``."""
+
+    params: Sequence[str] = ()
+    settings: Sequence[str] = ()
+    limit: int | None = None
+    name: str | None = None
+    scheduler: str | None = None
+    profile: str | None = None
+    runs_dir: str | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Prepared:
+    """A sweep, read, expanded and checked."""
+
+    path: Path
+    sweep: Sweep
+    settings: Settings
+    expansion: Expansion
+    tasks: Sequence[Task]
+    scheduler: str
+    requests: Mapping[int, Request]  # by task
+
+
+def prepare(path: str, options: SweepOptions, *, needs_command: bool = True) -> Prepared:
+    """Read and check a sweep file.
+
+    Raises:
+        HpcsweepError: whatever is wrong with it, all at once where that can be.
+    """
+    sweep = load_sweep(
+        read_sweep_bytes(path),
+        path,
+        profiles=configuration_files(),
+        profile=options.profile or os.environ.get("HPCSWEEP_PROFILE"),
+        environ=os.environ,
+        host=platform.node(),
+        params=options.params,
+        settings=[*options.settings, *_as_settings(options)],
+        read_file=_read_text,
+        needs_command=needs_command,
+    )
+    expansion = sweep.space.expand(limit=options.limit)
+    tasks = [Task(index=index, id=point_id(params), params=params) for index, params in enumerate(islice(expansion.points, options.limit))]
+    scheduler = choose_scheduler(sweep.settings.scheduler, is_installed)
+    requests = {task.index: resolve_request(sweep.settings.resources, task.params, sweep.names) for task in tasks}
+    check_requests(make_scheduler(scheduler), sweep, set(requests.values()), scheduler)
+    return Prepared(
+        path=Path(path),
+        sweep=sweep,
+        settings=replace(sweep.settings, scheduler=scheduler),
+        expansion=expansion,
+        tasks=tasks,
+        scheduler=scheduler,
+        requests=requests,
+    )
+
+
+def read_sweep_bytes(path: str) -> bytes:
+    """The sweep file's bytes.
+
+    Raises:
+        HpcsweepError: it is not there (with what is), or cannot be read.
+    """
+    try:
+        return Path(path).read_bytes()
+    except FileNotFoundError:
+        near = sorted(str(other) for other in Path(path).parent.glob("*.y*ml"))[:5]
+        raise HpcsweepError(f"there is no file {path}", f"there are: {', '.join(near)}" if near else "") from None
+    except OSError as error:
+        raise HpcsweepError(f"{path} cannot be read: {error.strerror}") from error
+
+
+def check_requests(scheduler: Scheduler, sweep: Sweep, requests: set[Request], name: str) -> None:
+    """Refuse what the scheduler cannot express, before anything is written.
+
+    Raises:
+        HpcsweepError: with every such option.
+    """
+    options = sweep.settings.scheduler_options.get(name, {})
+    problems = {problem.message: problem for request in requests for problem in scheduler.problems(request, options)}
+    if problems:
+        lines = [
+            f"{sweep.origins.get(problem.option, sweep.path)}: {problem.message}" + (f"\n    hint: {problem.hint}" if problem.hint else "")
+            for problem in problems.values()
+        ]
+        raise HpcsweepError("\n".join(lines))
+
+
+def _as_settings(options: SweepOptions) -> list[str]:
+    given = {"scheduler": options.scheduler, "runs_dir": options.runs_dir}
+    return [f"{key}={value}" for key, value in given.items() if value is not None]
+
+
+def _read_text(path: str) -> str:
+    """A file that the sweep or a configuration file names; load_sweep has put that file's folder in front already."""
+    return Path(path).read_text(encoding="utf-8")

@@ -1,0 +1,47 @@
+"""A turn: what one command does to a run under its lock, with the journal open."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+
+from hpcsweep.runs.run import Run
+from hpcsweep.store import Journal, RunLock, acquire, sharing
+
+
+@dataclass(frozen=True, kw_only=True)
+class Turn:
+    """The right to change a run, and the way to: every change is a journal event first."""
+
+    run: Run
+    lock: RunLock
+    journal: Journal
+
+    def write(self, *events: dict[str, object]) -> None:
+        """Journal the events, and let the ledger know them.
+
+        Raises:
+            HpcsweepError: they could not be written; nothing that depends on them may be done.
+        """
+        stamped = [{**event, "at": time.time()} for event in events]
+        self.journal.append(*stamped)
+        self.run.ledger.replay(stamped)
+
+
+@contextmanager
+def open_turn(run: Run, *, wait_s: float, command: str) -> Iterator[Turn]:
+    """Hold the run's lock. What was known of the run before is read anew: somebody else may have changed it.
+
+    Raises:
+        HpcsweepError: another command holds the run for longer than ``wait_s``, or the run was moved or copied.
+    """
+    run.check_in_place()
+    with (
+        sharing(run.settings.umask),
+        acquire(run.paths, wait_s=wait_s, command=f"hpcsweep {command}") as lock,
+        Journal(run.paths, lock, time.time()) as journal,
+    ):
+        run.forget_ledger()
+        yield Turn(run=run, lock=lock, journal=journal)

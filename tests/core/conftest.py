@@ -1,0 +1,22 @@
+"""Fixtures of the core's tests."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+import pytest
+
+sys.path.insert(0, str(Path(__file__).parent))
+
+from scene import Scene  # noqa: E402 - after the path
+
+
+@pytest.fixture
+def scene() -> Scene:
+    return Scene()
+
+
+@pytest.fixture
+def make_scene():
+    return Scene
