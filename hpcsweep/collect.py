@@ -92,7 +92,7 @@ def find_metrics(folder: Path | str, patterns: Sequence[str]) -> list[Path]:
     with a dot. A folder that is not there has none.
 
     Raises:
-        OSError: when its metrics files cannot be listed.
+        OSError: when the folder cannot be listed.
     """
     folder = Path(folder)
     names: list[str] | None = None
