@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 FINALLY = -1
 """The task index that stands for the ``finally`` command; its event files begin with ``finally``."""
@@ -19,10 +19,10 @@ ARRAY_CANCEL = "cancel"
 """The marker that asks for the end of a whole array."""
 
 _NUMBER = "0|[1-9][0-9]{0,17}"
-_NAME = re.compile(
-    rf"(finally|{_NUMBER})\.([1-9][0-9]{{0,17}})"
-    rf"(?:\.(?:r({_NUMBER})\.(run|lost)|late\.r({_NUMBER})|(cancel)|([a-z_]+)\.({_NUMBER})\.({_NUMBER})))?"
-)
+_ATTEMPT = rf"(finally|{_NUMBER})\.([1-9][0-9]{{0,17}})"
+_OUTCOME = rf"([a-z_]+)\.({_NUMBER})\.({_NUMBER})"
+_NAME = re.compile(rf"{_ATTEMPT}(?:\.(?:r({_NUMBER})\.(run|lost)|late\.r({_NUMBER})|(cancel)|{_OUTCOME}))?")
+_COMMON_NAME = re.compile(rf"((?:finally|{_NUMBER})\.[1-9][0-9]{{0,17}})(?:\.{_OUTCOME})?")
 
 
 class Claim(NamedTuple):
@@ -125,28 +125,40 @@ def fold_events(names: Iterable[str]) -> dict[tuple[int, int], Record]:
 
     The marker ``cancel`` of the whole array belongs to no attempt: look for it among the names.
     """
-    records: dict[tuple[int, int], Record] = {}
-    late_ends: set[Late] = set()  # a folder that changes while it is listed may show a name twice
+    # Nearly all names are claims and outcomes. They are put together by the text that they have in common, so that
+    # a listing of a million names makes no object that is not in the answer.
+    heads: set[str] = set()
+    outcomes: dict[str, tuple[str | Any, ...]] = {}
+    others: set[str] = set()  # a folder that changes while it is listed may show a name twice
     for name in names:
-        match = _NAME.fullmatch(name)
+        match = _COMMON_NAME.fullmatch(name)
         if match is None:
-            continue
-        head, attempt, kind, code, seconds = match.group(1, 2, 7, 8, 9)
-        key = (FINALLY if head == "finally" else int(head), int(attempt))
-        old = records.get(key)
-        # Nearly all names are claims and outcomes: these two cases make the listing of a large run quick.
-        if old is None and match.lastindex == 2:
+            others.add(name)
+        elif match.lastindex == 1:
+            heads.add(name)
+        else:
+            head = match.group(1)
+            heads.add(head)
+            new = match.group(2, 3, 4)
+            # One outcome per attempt is the rule; should a file system show two, all readers must choose the same.
+            outcomes[head] = min(outcomes.get(head, new), new)
+    records: dict[tuple[int, int], Record] = {}
+    for head in heads:
+        task, _, attempt = head.partition(".")
+        key = (FINALLY if task == "finally" else int(task), int(attempt))
+        found = outcomes.get(head)
+        if found is None:
             records[key] = _CLAIMED
-            continue
-        if kind and (old is None or old is _CLAIMED):
+        else:
+            kind, code, seconds = found
             records[key] = Record(claimed=True, outcome=Outcome(*key, kind, int(code), int(seconds)))
-            continue
-        event = _event(match)
-        if isinstance(event, Late):
-            if event in late_ends:
-                continue
-            late_ends.add(event)
-        records[key] = _add(old or _UNCLAIMED, event)
+    for name in others:
+        match = _NAME.fullmatch(name)
+        if match is not None:
+            event = _event(match)
+            if event.task is not None and event.attempt is not None:
+                key = (event.task, event.attempt)
+                records[key] = _add(records.get(key, _UNCLAIMED), event)
     return records
 
 
@@ -164,12 +176,6 @@ def _event(match: re.Match[str]) -> Event:
 
 def _add(record: Record, event: Event) -> Record:
     match event:
-        case Outcome():
-            # One outcome per attempt is the rule; should a file system show two, all readers must choose the same.
-            outcome = event if record.outcome is None else min(record.outcome, event)
-            return record._replace(claimed=True, outcome=outcome)
-        case Claim():
-            return record._replace(claimed=True)
         case Token(restart=restart):
             return record._replace(claimed=True, running=True, restart=max(record.restart, restart))
         case Lost(restart=restart):
@@ -178,3 +184,5 @@ def _add(record: Record, event: Event) -> Record:
             return record._replace(claimed=True, late=record.late + 1, restart=max(record.restart, restart))
         case CancelMarker():
             return record._replace(cancel=True)
+        case Claim() | Outcome():
+            return record._replace(claimed=True)

@@ -1,7 +1,7 @@
 """The only writer of a run directory on the submitting side."""
 
 from hpcsweep.store import cache
-from hpcsweep.store.attempts import ClaimFacts, give_up, mark_cancel, parse_claim, read_claim, revoke
+from hpcsweep.store.attempts import ClaimFacts, give_up, give_up_all, mark_cancel, parse_claim, read_claim, revoke, revoke_all
 from hpcsweep.store.files import create_exclusively, read_bytes, read_text, sharing, write_atomically
 from hpcsweep.store.journal import Journal, JournalReading, read_events
 from hpcsweep.store.layout import ArrayPaths, RunPaths, absolute_as_written, list_events
@@ -34,6 +34,7 @@ __all__ = [
     "discard_run_dir",
     "find_run",
     "give_up",
+    "give_up_all",
     "is_in_place",
     "list_events",
     "list_runs",
@@ -47,6 +48,7 @@ __all__ = [
     "read_tasks",
     "read_text",
     "revoke",
+    "revoke_all",
     "sharing",
     "write_atomically",
     "write_chunks",

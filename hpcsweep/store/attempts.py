@@ -8,7 +8,7 @@ from __future__ import annotations
 import contextlib
 import os
 import socket
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
@@ -32,28 +32,35 @@ class ClaimFacts:
 
 
 def revoke(events_dir: Path, tag: str, task: int, attempt: int, now: float) -> bool:
-    """End an attempt that never started, by taking its claim.
+    """End one attempt that never started: see :func:`revoke_all`. False when it did start."""
+    return bool(revoke_all(events_dir, tag, [(task, attempt)], now))
+
+
+def revoke_all(events_dir: Path, tag: str, attempts: Iterable[tuple[int, int]], now: float) -> set[tuple[int, int]]:
+    """End attempts, as (task, attempt), that never started, by taking their claims.
 
     Returns:
-        True when the claim is hpcsweep's, now or since an earlier command; False when the attempt did start.
+        Those whose claim is hpcsweep's, now or since an earlier command; the others did start.
 
     Raises:
-        HpcsweepError: the disk said no; nothing is decided.
+        HpcsweepError: the disk said no; of those not claimed yet nothing is decided.
     """
-    path = events_dir / attempt_name(task, attempt)
-    with explained("write", path):
-        line = f"{tag} {REVOKED} {socket.gethostname()} {os.getpid()} {int(now)}\n"
-        temporary = write_temporary(events_dir, line.encode("utf-8"))
-        try:
-            is_ours = link_exclusively(temporary, path)
-        finally:
-            with contextlib.suppress(OSError):
-                temporary.unlink()
-        if is_ours:
+    line = f"{tag} {REVOKED} {socket.gethostname()} {os.getpid()} {int(now)}\n".encode()
+    revoked: set[tuple[int, int]] = set()
+    temporary: Path | None = None
+    try:
+        with explained("write a claim in", events_dir):
+            for count, key in enumerate(attempts):
+                # One file serves many claims; file systems limit the number of its names.
+                if temporary is None or count % 1_000 == 0:
+                    _remove(temporary)
+                    temporary = write_temporary(events_dir, line)
+                if link_exclusively(temporary, events_dir / attempt_name(*key)) or _is_revoked(events_dir, *key):
+                    revoked.add(key)
             sync_folder(events_dir)
-            return True
-    claim = read_claim(events_dir, task, attempt)
-    return claim is not None and claim.job == REVOKED
+    finally:
+        _remove(temporary)
+    return revoked
 
 
 def read_claim(events_dir: Path, task: int, attempt: int) -> ClaimFacts | None:
@@ -70,39 +77,46 @@ def parse_claim(line: str) -> ClaimFacts | None:
     return ClaimFacts(tag=tag, job=job, host=host, pid=_number(pid), epoch=_number(epoch))
 
 
-def give_up(events_dir: Path, task: int, attempt: int, restart: int | None = None) -> Literal["lost", "ended", "not there"]:
-    """Give up an attempt that started, by renaming its token; whoever renames it first has decided.
+GivenUp = Literal["lost", "ended", "not there"]
 
-    Args:
-        events_dir: the array's events folder.
-        task: its index.
-        attempt: its number.
-        restart: the token's restart number where a listing showed it; it saves listing the folder again.
+
+def give_up(events_dir: Path, task: int, attempt: int) -> GivenUp:
+    """Give up one attempt that started: see :func:`give_up_all`."""
+    return give_up_all(events_dir, [(task, attempt)])[task, attempt]
+
+
+def give_up_all(events_dir: Path, attempts: Iterable[tuple[int, int]]) -> dict[tuple[int, int], GivenUp]:
+    """Give up attempts, as (task, attempt), that started, by renaming their tokens; who renames first has decided.
 
     Returns:
-        ``lost``: given up, now or before. ``ended``: it has an outcome. ``not there``: neither, which decides nothing
-        (a listing may lag; ask again later).
+        For each: ``lost``, given up now or before; ``ended``, it has an outcome; ``not there``, neither, which decides
+        nothing (a listing may lag; ask again later).
 
     Raises:
-        HpcsweepError: the disk said no; nothing is decided.
+        HpcsweepError: the disk said no; nothing more is decided.
     """
-    path = events_dir / attempt_name(task, attempt)
-    with explained("rename the token of", path):
-        if restart is not None and _rename_token(events_dir, task, attempt, restart):
-            return "lost"
+    answers: dict[tuple[int, int], GivenUp] = dict.fromkeys(attempts, "not there")
+    with explained("give up attempts in", events_dir):
+        undecided = set(answers)
         for _listing in range(3):  # a token that is gone was renamed: its new name is in the next listing
-            prefix = attempt_name(task, attempt) + "."
-            with os.scandir(events_dir) as entries:
-                events = [parse_event(entry.name) for entry in entries if entry.name.startswith(prefix)]
-            if any(isinstance(event, Outcome) for event in events):
-                return "ended"
-            tokens = [event.restart for event in events if isinstance(event, Token)]
-            renamed = [number for number in tokens if _rename_token(events_dir, task, attempt, number)]
-            if renamed:
-                return "lost"
-            if not tokens:
-                return "lost" if any(isinstance(event, Lost) for event in events) else "not there"
-    return "not there"
+            tokens: dict[tuple[int, int], list[int]] = {}
+            for event in _events_of(events_dir, undecided):
+                key = (event.task, event.attempt)
+                if isinstance(event, Outcome):
+                    answers[key] = "ended"
+                elif isinstance(event, Token):
+                    tokens.setdefault(key, []).append(event.restart)
+                elif answers[key] != "ended":
+                    answers[key] = "lost"
+            undecided = {key for key in tokens if answers[key] != "ended"}
+            for key in sorted(undecided):
+                if [restart for restart in tokens[key] if _rename_token(events_dir, *key, restart)]:
+                    answers[key] = "lost"
+                    undecided.remove(key)
+            if not undecided:
+                break
+        sync_folder(events_dir)
+    return answers
 
 
 def mark_cancel(events_dir: Path, attempts: Iterable[tuple[int, int]] | None) -> None:
@@ -118,12 +132,30 @@ def mark_cancel(events_dir: Path, attempts: Iterable[tuple[int, int]] | None) ->
         sync_folder(events_dir)
 
 
+def _events_of(events_dir: Path, attempts: set[tuple[int, int]]) -> Iterator[Outcome | Token | Lost]:
+    """What a new listing says of these attempts."""
+    for name in os.listdir(events_dir):  # noqa: PTH208 - there may be 200,000 names
+        event = parse_event(name)
+        if isinstance(event, Outcome | Token | Lost) and (event.task, event.attempt) in attempts:
+            yield event
+
+
+def _is_revoked(events_dir: Path, task: int, attempt: int) -> bool:
+    claim = read_claim(events_dir, task, attempt)
+    return claim is not None and claim.job == REVOKED
+
+
+def _remove(path: Path | None) -> None:
+    if path is not None:
+        with contextlib.suppress(OSError):
+            path.unlink()
+
+
 def _rename_token(events_dir: Path, task: int, attempt: int, restart: int) -> bool:
     try:
         (events_dir / token_name(task, attempt, restart)).rename(events_dir / lost_name(task, attempt, restart))
     except FileNotFoundError:
         return False
-    sync_folder(events_dir)
     return True
 
 

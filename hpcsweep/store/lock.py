@@ -159,7 +159,7 @@ def _win(offer: _Offer, paths: RunPaths, wait_s: float, stale_after_s: float) ->
         if state != "dead" and time.monotonic() >= deadline:
             raise _is_held(paths, newest, state, stale_after_s)
         time.sleep(pause_s * random.uniform(0.5, 1.5))  # noqa: S311 - only spreads the waiters
-        pause_s = min(pause_s * 1.5, 0.5, max(deadline - time.monotonic(), 0.01))
+        pause_s = min(pause_s * 1.5, 0.25, max(deadline - time.monotonic(), 0.01))
 
 
 class _Offer:
