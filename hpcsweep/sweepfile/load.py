@@ -11,8 +11,11 @@ from typing import TYPE_CHECKING, Any
 from hpcsweep.errors import Faults, HpcsweepError, Place
 from hpcsweep.expressions import RESERVED, compile_template
 from hpcsweep.model import Container, Finally, Settings, Value
+from hpcsweep.render.command import compile_command
 from hpcsweep.sweepfile import nodes
+from hpcsweep.sweepfile.front_end import place_in
 from hpcsweep.sweepfile.kinds import FileRef
+from hpcsweep.sweepfile.overrides import apply_overrides
 from hpcsweep.sweepfile.profiles import Layer, ProfileLayers, merge_layers, read_profiles
 from hpcsweep.sweepfile.resources import is_expression, merge
 from hpcsweep.sweepfile.settings import ARRAY_KEYS, KEYS, SPACE_KEYS, read_settings
@@ -84,7 +87,7 @@ def load_sweep(  # noqa: PLR0913 - everything that the outside world says comes 
     if not isinstance(tree, nodes.Mapping):
         faults.raise_any()
         raise HpcsweepError(f"{path}: not a sweep file")
-    changed = _apply_params(tree, params, faults)
+    changed = apply_overrides(tree, params, faults)
     merged, origins = merge_layers([*below.layers, Layer(label="", mapping=changed), *above])
     reading = read_space(merged, faults, lambda file: read_file(_beside(path, file)), path)
     space = reading.space
@@ -130,14 +133,6 @@ def load_profile_settings(
     built = _make_settings(values, resolver, faults, environ=environ, path="", merged=merged)
     faults.raise_any()
     return built
-
-
-def _apply_params(tree: nodes.Mapping, params: Sequence[str], faults: Faults) -> nodes.Mapping:
-    if not params:
-        return tree
-    from hpcsweep.sweepfile.overrides import apply_overrides  # noqa: PLC0415
-
-    return apply_overrides(tree, params, faults)
 
 
 def _beside(file: str, path: str) -> str:
@@ -353,26 +348,25 @@ def expand_path(path: str, environ: Mapping[str, str]) -> str:
 
 
 def _check_commands(settings: Settings, merged: nodes.Mapping, names: Collection[str] | None, faults: Faults) -> None:
-    try:
-        from hpcsweep.render.command import compile_command  # noqa: PLC0415 - the renderer is loaded for sweeps only
-    except ImportError:
-        return
-
+    """Compile what will be rendered for each task, so that its faults come with all the others."""
+    _check_command("command", settings.command, merged.get("command"), names, faults)
     last = merged.get("finally")
-    for key, command, node, known in (
-        ("command", settings.command, merged.get("command"), names),
-        (
-            "finally.command",
-            settings.finally_ and settings.finally_.command,
-            last.get("command") if isinstance(last, nodes.Mapping) else None,
-            (),
-        ),
-    ):
-        if command is not None and node is not None and known is not None:
-            try:
-                compile_command(command, names=known)
-            except HpcsweepError as error:
-                faults.add(node.place, f"{key}: {error.message}", error.hint)
+    if settings.finally_ is not None and isinstance(last, nodes.Mapping):
+        _check_command("finally.command", settings.finally_.command, last.get("command"), (), faults)
+
+
+def _check_command(
+    key: str, command: str | tuple[str, ...] | None, node: nodes.Node | None, names: Collection[str] | None, faults: Faults
+) -> None:
+    if command is None or node is None or names is None:
+        return
+    try:
+        compile_command(command, names=names)
+    except HpcsweepError as error:
+        place = node.place
+        if isinstance(node, nodes.Scalar):
+            place = place_in(node, getattr(error, "offset", None), faults)
+        faults.add(place, f"{key}: {error.message}", error.hint)
 
 
 def _comment_warnings(merged: nodes.Mapping) -> list[str]:

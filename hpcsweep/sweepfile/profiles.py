@@ -139,15 +139,15 @@ def merge_layers(layers: Sequence[Layer]) -> tuple[nodes.Mapping, dict[str, str]
     merged = nodes.Mapping(place=Place(file=""), entries=())
     origins: dict[str, str] = {}
     for layer in layers:
-        mapping = _canonical_keys(layer.mapping)
+        mapping = _canonical_keys(layer)
         merged = _lay_over(merged, mapping, layer.label, "", origins)
     return merged, origins
 
 
-def _canonical_keys(mapping: nodes.Mapping) -> nodes.Mapping:
-    """``match`` is left out; ``queue`` is called ``partition``, so that a later layer's word wins over an earlier one's."""
+def _canonical_keys(layer: Layer) -> nodes.Mapping:
+    """A profile's ``match`` is left out; ``queue`` is called ``partition``, so that a later layer's word wins over an earlier one's."""
     entries: list[tuple[nodes.Scalar, nodes.Node]] = []
-    for key, node in mapping:
+    for key, node in layer.mapping:
         if key.text == "resources" and isinstance(node, nodes.Mapping):
             taken = {inner.text for inner, _ in node}
             renamed = tuple(
@@ -160,9 +160,9 @@ def _canonical_keys(mapping: nodes.Mapping) -> nodes.Mapping:
                 for inner, value in node
             )
             entries.append((key, nodes.Mapping(place=node.place, entries=renamed)))
-        elif key.text != "match":
+        elif key.text != "match" or not layer.label.startswith("profile"):
             entries.append((key, node))
-    return nodes.Mapping(place=mapping.place, entries=tuple(entries))
+    return nodes.Mapping(place=layer.mapping.place, entries=tuple(entries))
 
 
 def _lay_over(base: nodes.Mapping, over: nodes.Mapping, label: str, prefix: str, origins: dict[str, str]) -> nodes.Mapping:

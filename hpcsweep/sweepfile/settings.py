@@ -420,12 +420,14 @@ def add_unknown_key(key: nodes.Scalar, faults: Faults) -> None:
         hint = f"resources go together: resources: {{{key.text}: ...}}"
     elif key.text in ARRAY_KEYS:
         hint = f"it goes under array: {{{key.text}: ...}}"
+    elif key.text in ("profiles", "match"):
+        hint = "profiles are in ~/.config/hpcsweep/config.yaml or hpcsweep.yaml"
     elif key.text in _WORDS:
         hint = f"it is called `{_WORDS[key.text]}`"
     else:
         hint = suggest(key.text, (*KEYS, *SPACE_KEYS))
         if not hint.startswith("did you mean"):
-            hint = f"a parameter goes under `space:`; {hint}"
+            hint = "a parameter goes under `space:` (on the command line: -p)"
     faults.add(key.place, f"unknown key `{key.text}`", hint)
 
 

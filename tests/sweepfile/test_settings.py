@@ -153,6 +153,7 @@ def test_what_is_refused(text, part):
     ("text", "hint"),
     [
         ("comand: x", "`command`"),
+        ("profiles: {}", "hpcsweep.yaml"),
         ("time: 1h", "resources: {time: ...}"),
         ("queue: short", "resources: {queue: ...}"),
         ("mem: 1G", "resources:"),
