@@ -1,0 +1,180 @@
+"""This machine: the commands of ``localqueue.py``, and the reading of what it prints.
+
+The same sweep file runs here and on a cluster, so requests that only a cluster understands (partition, account, qos) are
+accepted; memory is not limited.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+from hpcsweep.model import Completed, Request, Value
+from hpcsweep.ranges import format_ranges, parse_ranges
+from hpcsweep.schedulers.base import ArrayJob, Command, Limits, NoAnswer, Problem, Refused, Seen, Submitted, Uncertain
+from hpcsweep.states import State
+
+# A job or task that we run in must not be taken for the element's own. GPUs given to us stay: this is still our share.
+_DROPPED = ("SLURM_*", "SLURMD_*", "_SLURM_*", "PMI_*", "PMI2_*", "PMIX_*", "HPCSWEEP_*")
+_KEPT = ("SLURM_CONF", "SLURM_CONF_SERVER", "SLURM_CLUSTERS", "SLURM_JWT")
+_CLEAN_KEPT = ("HOME", "USER", "LOGNAME", "SHELL", "PATH", "LANG", "LC_*", "TZ")
+_STATES = {"PENDING": State.PENDING, "RUNNING": State.RUNNING, "SUSPENDED": State.SUSPENDED}
+_GRACE_S = 5
+_OTHER_HOST = 4  # localqueue's exit code for "the queue runs on another machine"
+_MAX_RANGES_LENGTH = 100_000  # one argument may have 128 kB on Linux
+
+
+@dataclass(frozen=True, kw_only=True)
+class Local:
+    """The queue of one run on this machine; ``jobs`` elements at once (None: as many as it has cores)."""
+
+    queue_dir: str
+    python: str
+    program: str
+    jobs: int | None = None
+    name: str = "local"
+    command: str = "bash"
+    lost_after_s: float = 2.0
+    has_history: bool = False
+    enforces_time_limit: bool = False
+
+    def problems(self, request: Request, options: Mapping[str, Value]) -> list[Problem]:
+        """What this machine cannot do: be several nodes. It has no options of its own."""
+        problems = [
+            Problem(option=option, message=f"this machine's queue has no option {option!r}", hint="leave it out")
+            for option in options
+        ]
+        if request.nodes is not None and request.nodes > 1:
+            problems.append(
+                Problem(option="nodes", message=f"{request.nodes} nodes: this machine is one", hint="`--set resources.nodes=1`")
+            )
+        return problems
+
+    def directives(self, request: Request, options: Mapping[str, Value]) -> list[str]:
+        """None: bash reads no directives."""
+        del request, options
+        return []
+
+    def submit_cmd(self, job: ArrayJob) -> Command:
+        """Start the array's own queue process; it prints its id when it is on record."""
+        words = ["--tag", job.tag, "--size", str(job.size), "--script", job.script, "--log", job.log, "--chdir", job.chdir]
+        if self.jobs is not None:
+            words += ["--jobs", str(self.jobs)]
+        if job.at_once:
+            words += ["--at-once", str(job.at_once)]
+        for other in job.after:
+            words += ["--after", other]
+        if job.is_held:
+            words.append("--hold")
+        return Command(
+            argv=self._argv("submit", *words),
+            env_drop=("*",) if job.is_env_clean else _DROPPED,
+            env_keep=(*_KEPT, *(_CLEAN_KEPT if job.is_env_clean else ())),
+            cwd=job.chdir,
+            timeout_s=30.0,
+            keeps_lock=True,
+        )
+
+    def parse_submit(self, completed: Completed) -> Submitted | Refused | Uncertain:
+        """One line with the id."""
+        if match := re.fullmatch(r"\s*([A-Za-z0-9.-]+)\s*", completed.stdout, re.ASCII):
+            return Submitted(job=match[1], warning=completed.stderr.strip())
+        said = completed.stderr.strip()
+        if completed.returncode is not None and completed.returncode > 0 and said:
+            return Refused(message=said)
+        return Uncertain(message=said or f"the queue of this machine gave no id (exit code {completed.returncode})")
+
+    def live_cmd(self, tags: Collection[str]) -> Command:
+        """One look at all arrays."""
+        return Command(argv=self._argv("live", *(word for tag in sorted(tags) for word in ("--tag", tag))))
+
+    def parse_live(self, completed: Completed) -> list[Seen] | NoAnswer:
+        """``ID|0-3,7|PENDING|REASON|TAG|NODE|SECONDS``; a line that cannot be read makes all of it no answer."""
+        if completed.returncode != 0:
+            return NoAnswer(message=completed.stderr.strip() or "the queue of this machine gave no answer")
+        seen = []
+        for line in filter(None, completed.stdout.split("\n")):
+            fields = line.split("|")
+            elements = _parse_elements(fields[1]) if len(fields) == 7 else None
+            if elements is None:
+                return NoAnswer(message=f"the queue of this machine printed a line that cannot be read: {line[:200]}")
+            job, _, word, reason, tag, node, elapsed = fields
+            state = _STATES.get(word, State.UNKNOWN)
+            seen.append(
+                Seen(
+                    tag=tag,
+                    job=job,
+                    elements=elements,
+                    state=state,
+                    raw=word,
+                    reason=reason,
+                    node=node,
+                    elapsed_s=float(elapsed) if re.fullmatch(r"[0-9]{1,12}(\.[0-9]+)?", elapsed, re.ASCII) else None,
+                    is_held=state is State.PENDING and reason == "Held",
+                )
+            )
+        return seen
+
+    def history_cmd(self, tags: Collection[str], since_epoch: float) -> Command | None:
+        """None: the tasks' own records are all there is."""
+        del tags, since_epoch
+        return None
+
+    def parse_history(self, completed: Completed) -> list[Seen] | NoAnswer:
+        """Never asked."""
+        del completed
+        return NoAnswer(message="this machine keeps no history")
+
+    def cancel_cmds(self, tag: str, job: str, elements: Sequence[int] | None) -> list[Command]:
+        """TERM, and KILL after a grace, for the whole tree of each element."""
+        words = ["--tag", tag, "--grace", str(_GRACE_S), job]
+        if elements is None:
+            return [self._control("cancel", *words)]
+        return [self._control("cancel", *words, ranges) for ranges in _split_ranges(elements)]
+
+    def hold_cmds(self, tag: str, job: str, action: Literal["hold", "release"]) -> list[Command]:
+        """Hold or release what has not started."""
+        return [self._control(action, "--tag", tag, job)]
+
+    def throttle_cmds(self, tag: str, job: str, at_once: int) -> list[Command]:
+        """How many elements of this array run at once (0: no limit of its own)."""
+        return [self._control("throttle", "--tag", tag, job, str(at_once))]
+
+    def limits_cmd(self) -> Command | None:
+        """None: there are none."""
+        return None
+
+    def parse_limits(self, completed: Completed) -> Limits | NoAnswer:
+        """Never asked."""
+        del completed
+        return Limits(kill_wait_s=_GRACE_S)
+
+    def _argv(self, verb: str, *words: str) -> tuple[str, ...]:
+        # -I -S: neither the user's environment nor site-packages are read, so that it starts at once.
+        return (self.python, "-I", "-S", self.program, verb, "--dir", self.queue_dir, *words)
+
+    def _control(self, verb: str, *words: str) -> Command:
+        return Command(argv=self._argv(verb, *words), timeout_s=_GRACE_S + 25.0)
+
+
+def _parse_elements(text: str) -> range | tuple[int, ...] | None:
+    if match := re.fullmatch(r"([0-9]{1,9})(?:-([0-9]{1,9}))?", text, re.ASCII):
+        return range(int(match[1]), int(match[2] or match[1]) + 1)
+    if not re.fullmatch(r"[0-9]{1,7}(-[0-9]{1,7})?(,[0-9]{1,7}(-[0-9]{1,7})?)*", text, re.ASCII):
+        return None
+    try:
+        return tuple(parse_ranges(text))
+    except ValueError:
+        return None
+
+
+def _split_ranges(elements: Sequence[int]) -> list[str]:
+    """The ranges, in pieces that fit an argument each."""
+    pieces = [""]
+    for part in format_ranges(elements).split(",") if elements else []:
+        if len(pieces[-1]) + len(part) >= _MAX_RANGES_LENGTH:
+            pieces.append("")
+        pieces[-1] += f",{part}" if pieces[-1] else part
+    return [piece for piece in pieces if piece]
