@@ -123,11 +123,30 @@ class Problem:
 class Scheduler(Protocol):
     """One scheduler: builds commands, reads results."""
 
-    name: str
-    command: str  # the program whose presence means the scheduler is installed
-    lost_after_s: float  # how long after the scheduler's end an attempt without a record is lost
-    has_history: bool
-    enforces_time_limit: bool  # False: the runner keeps the limit
+    @property
+    def name(self) -> str:
+        """``slurm``, ``local``."""
+        ...
+
+    @property
+    def command(self) -> str:
+        """The program whose presence means that the scheduler is installed."""
+        ...
+
+    @property
+    def lost_after_s(self) -> float:
+        """How long after the scheduler's end an attempt without a record is lost."""
+        ...
+
+    @property
+    def has_history(self) -> bool:
+        """Whether ``history_cmd`` asks something."""
+        ...
+
+    @property
+    def enforces_time_limit(self) -> bool:
+        """False: the runner keeps the limit."""
+        ...
 
     def problems(self, request: Request, options: Mapping[str, Value]) -> list[Problem]:
         """What of a request and of the scheduler's own options (``slurm:``) cannot be expressed."""

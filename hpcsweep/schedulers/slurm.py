@@ -186,7 +186,7 @@ class Slurm:
 
 
 def escape_pattern(path: str) -> str:
-    r"""A path as a file name pattern of sbatch (man sbatch, "filename pattern") that means just this path.
+    """A path as a file name pattern of sbatch (man sbatch, "filename pattern") that means just this path.
 
     A backslash anywhere switches the ``%`` patterns off and is itself written twice; without one, ``%`` is.
     """
