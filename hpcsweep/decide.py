@@ -23,7 +23,6 @@ class Policy:
     finally_when: Literal["done", "ended"] = "done"
     max_array_size: int = 1001
     as_single_jobs: bool = False
-    chains_arrays: bool = True  # at_once holds over all arrays by letting one wait for the other
     settle_s: float = 360.0
 
 
@@ -71,8 +70,8 @@ class Decision:
     is_finished: bool = False
 
 
-def policy_of(settings: Settings, **site: int | bool | None) -> Policy:
-    """The policy that the settings of a run set, with what is known of the site."""
+def policy_of(settings: Settings, *, max_array_size: int = 1001, settle_s: float | None = None) -> Policy:
+    """The policy that the settings of a run set, on a site with that limit; ``settle_s`` overrides the setting."""
     return Policy(
         canary=settings.canary,
         max_failures=settings.max_failures,
@@ -80,8 +79,8 @@ def policy_of(settings: Settings, **site: int | bool | None) -> Policy:
         is_finally_wanted=settings.finally_ is not None,
         finally_when=settings.finally_.when if settings.finally_ else "done",
         as_single_jobs=settings.array_mode == "jobs",
-        settle_s=settings.settle_s,
-        **{name: value for name, value in site.items() if value is not None},  # type: ignore[arg-type]
+        max_array_size=max_array_size,
+        settle_s=settings.settle_s if settle_s is None else settle_s,
     )
 
 
@@ -151,7 +150,9 @@ def _canary_reason(fold: Fold, policy: Policy) -> str:
     bad = [view for view in first if is_over(view) and not FACTS[view.state].is_success]
     if bad:
         return f"canary: task {bad[0].index} {bad[0].state}; resubmit it, or `hpcsweep release` goes on without it"
-    return "canary: waits until the first task is done" if policy.canary == 1 else f"canary: waits for the first {policy.canary}"
+    return (
+        "canary: waits until the first task is done" if policy.canary == 1 else f"canary: waits for the first {policy.canary}"
+    )
 
 
 def count_failures(fold: Fold) -> int:
@@ -192,8 +193,10 @@ def _plan(fold: Fold, policy: Policy, ready: Sequence[int], request_of: Callable
 
 
 def _finally(fold: Fold, policy: Policy, request_of: Callable[[int], Request]) -> list[Action]:
-    """The command after the tasks: planned as soon as every task is submitted (the scheduler lets it wait for them), or when
-    all are what ``when`` says. Its element checks ``when`` itself; one that left without a claim has not run and is planned again.
+    """The command after the tasks.
+
+    Planned as soon as every task is submitted (the scheduler lets it wait for them), or when all are what ``when`` says. Its
+    element checks ``when`` itself; one that left without a claim has not run and is planned again.
     """
     if -1 in fold.ledger.withdrawn or fold.ledger.is_held:
         return []
@@ -243,7 +246,7 @@ def jobs_to_wait_for(array: Array, earlier: Sequence[Array], ledger: Ledger, pol
     if array.kind == "finally":
         return tuple(jobs)
     limit = at_once_of(ledger, policy)
-    if limit is None or not policy.chains_arrays:
+    if limit is None:
         return ()
     step = limit if policy.as_single_jobs else 1
     return (jobs[-step],) if len(jobs) >= step else ()

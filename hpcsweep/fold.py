@@ -7,7 +7,7 @@ means ended, never how; and because directory listings and histories lag, it mea
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 from hpcsweep.events import Record
@@ -211,7 +211,9 @@ class Fold:
         """The live query succeeded and does not know the element: it ended. How, only the history or time tells."""
         word = self._history.get((array.number, element))
         if word is not None and FACTS[word.state].is_ended:
-            is_sure = word.state not in (State.DONE, State.STOPPED, State.FAILED, State.CANCELLED) or self._is_past_grace(array, element)
+            is_sure = word.state not in (State.DONE, State.STOPPED, State.FAILED, State.CANCELLED) or self._is_past_grace(
+                array, element
+            )
             if word.state is State.CANCELLED and (base.index, base.attempt) in self.ledger.cancelled:
                 is_sure = True
             if is_sure:
@@ -219,7 +221,9 @@ class Fold:
         elif not is_started and (base.index, base.attempt) in self.ledger.cancelled:
             return replace(base, state=State.CANCELLED, reason="cancelled before it started", source="scheduler")
         elif self._is_past_grace(array, element):
-            what = "ended without a record" if is_started else "the scheduler no longer has it, and it left no record of a start"
+            what = (
+                "ended without a record" if is_started else "the scheduler no longer has it, and it left no record of a start"
+            )
             return replace(base, state=State.LOST, reason=what, source="scheduler")
         last = "running" if is_started else "pending"
         return replace(
@@ -259,11 +263,11 @@ class Fold:
         return replace(base, state=State.LOST, reason=reason)
 
 
-def _by_element(answer: Sequence[Seen] | object, ledger: Ledger) -> dict[tuple[int, int], Seen]:
+def _by_element(answer: Iterable[Seen], ledger: Ledger) -> dict[tuple[int, int], Seen]:
     """The scheduler's words by (array, element), believed only where both the tag and the id are ours."""
     arrays = {array.tag: array for array in ledger.arrays.values()}
     table: dict[tuple[int, int], Seen] = {}
-    for seen in answer:  # type: ignore[attr-defined]
+    for seen in answer:
         array = arrays.get(seen.tag)
         if array is None or (array.job is not None and seen.job != array.job):
             continue

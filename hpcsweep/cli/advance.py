@@ -15,7 +15,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """The options of ``hpcsweep advance``."""
     options.add_run(parser)
     options.add_wait_lock(parser)
-    parser.add_argument("--now", action="store_true", help="repeat an uncertain submission without the wait (safe: elements are idempotent)")
+    parser.add_argument(
+        "--now", action="store_true", help="repeat an uncertain submission without the wait (safe: elements are idempotent)"
+    )
 
 
 def run(run: str | None, runs_dir: str | None, wait_lock: str, *, now: bool) -> int:

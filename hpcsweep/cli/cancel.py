@@ -42,5 +42,7 @@ def run(run: str, runs_dir: str | None, tasks: str | None, wait_lock: str) -> in
     elif chosen is not None and done.ended:
         output.note(f"had ended already: tasks {format_ranges(done.ended)}")
     if fold.evidence.live_message:
-        raise SchedulerUnreachable(f"the scheduler did not answer: {fold.evidence.live_message}", "see hpcsweep status, and cancel again")
+        raise SchedulerUnreachable(
+            f"the scheduler did not answer: {fold.evidence.live_message}", "see hpcsweep status, and cancel again"
+        )
     return 0

@@ -9,7 +9,11 @@ from hpcsweep import output
 from hpcsweep.cli import options
 from hpcsweep.runs.run import Run, open_run
 
-FORMS = {"csv": "comma-separated values", "json": "JSON, a list of rows", "table": "columns to read (the default on a terminal)"}
+FORMS = {
+    "csv": "comma-separated values",
+    "json": "JSON, a list of rows",
+    "table": "columns to read (the default on a terminal)",
+}
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:

@@ -36,6 +36,8 @@ def run(run: list[str], runs_dir: str | None, *, as_json: bool) -> int:
         for s in sizes
     ]
     if len(sizes) > 1:
-        rows.append(["all", str(sum(s.files for s in sizes)), output.format_bytes(sum(s.total_bytes for s in sizes)), "", "", ""])
+        rows.append(
+            ["all", str(sum(s.files for s in sizes)), output.format_bytes(sum(s.total_bytes for s in sizes)), "", "", ""]
+        )
     output.say(*output.columns(rows, right=frozenset({1, 2, 3, 4, 5})))
     return 0

@@ -23,7 +23,9 @@ OBSERVE_EVERY_S = 5.0
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """The options of ``hpcsweep logs``."""
-    parser.add_argument("words", metavar="[RUN] [TASKS]", nargs="*", help="the run (default: the latest), and tasks: 17 or 3,17-20 or 4711_3")
+    parser.add_argument(
+        "words", metavar="[RUN] [TASKS]", nargs="*", help="the run (default: the latest), and tasks: 17 or 3,17-20 or 4711_3"
+    )
     options.add_runs_dir(parser)
     parser.add_argument("--failed", action="store_true", help="of every task that did not work")
     parser.add_argument("-f", "--follow", action="store_true", help="go on printing while the task runs (one task)")

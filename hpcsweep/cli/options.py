@@ -8,7 +8,7 @@ import argparse
 def add_run(parser: argparse.ArgumentParser, *, is_required: bool = False) -> None:
     """RUN, and where runs are looked for."""
     what = "a run's name or folder" + ("" if is_required else "; without it the latest run")
-    parser.add_argument("run", metavar="RUN", help=what, **({} if is_required else {"nargs": "?"}))
+    parser.add_argument("run", metavar="RUN", help=what, nargs=None if is_required else "?")
     add_runs_dir(parser)
 
 
@@ -61,7 +61,9 @@ def add_sweep(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--name", metavar="NAME", help="the run's name (default: run-01, run-02, ...)")
     parser.add_argument("--scheduler", metavar="NAME", choices=("auto", "slurm", "local"), help="auto, slurm or local")
     parser.add_argument("--profile", metavar="NAME", help="the profile of your configuration (default: by host name)")
-    parser.add_argument("--runs-dir", metavar="DIR", help="where runs are made (default: runs_dir of your configuration, else runs)")
+    parser.add_argument(
+        "--runs-dir", metavar="DIR", help="where runs are made (default: runs_dir of your configuration, else runs)"
+    )
 
 
 def positive(text: str) -> int:

@@ -19,7 +19,9 @@ from hpcsweep.runs.select import parse_states, parse_tasks, tasks_to_resubmit
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """The options of ``hpcsweep resubmit``."""
     options.add_run(parser)
-    parser.add_argument("--state", metavar="LIST", help="only tasks in these states: failed,timeout (cancelled ones only when asked)")
+    parser.add_argument(
+        "--state", metavar="LIST", help="only tasks in these states: failed,timeout (cancelled ones only when asked)"
+    )
     options.add_tasks(parser, "only these tasks")
     parser.add_argument("--dry-run", action="store_true", help="say which tasks, and do nothing")
     options.add_wait_lock(parser)

@@ -16,7 +16,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--watch", action="store_true", help="show progress until the run has ended, then the table of results")
     parser.add_argument("--dry-run", action="store_true", help="print all that would be written and run, and do nothing")
     parser.add_argument("--jobs", metavar="N", type=options.positive, help="scheduler local: how many tasks at once")
-    parser.add_argument("--after", metavar="RUN|JOBID", action="append", default=[], help="start only when that has ended (may be repeated)")
+    parser.add_argument(
+        "--after", metavar="RUN|JOBID", action="append", default=[], help="start only when that has ended (may be repeated)"
+    )
 
 
 def run(  # noqa: PLR0913 - one argument per option

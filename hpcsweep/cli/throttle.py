@@ -14,7 +14,9 @@ from hpcsweep.runs.run import open_run
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """The options of ``hpcsweep throttle``."""
-    parser.add_argument("words", metavar="[RUN] N", nargs="+", help="the run (default: the latest), and how many at once (0: no limit)")
+    parser.add_argument(
+        "words", metavar="[RUN] N", nargs="+", help="the run (default: the latest), and how many at once (0: no limit)"
+    )
     options.add_runs_dir(parser)
     options.add_wait_lock(parser)
 

@@ -60,9 +60,7 @@ def advance(turn: Turn, *, after: tuple[str, ...] = (), settle_s: float | None =
     if known:
         turn.write(*known)
         fold = Fold(run.ledger, fold.evidence, run.ledger.total)
-    is_local = run.info["scheduler"] == "local"
-    limits = site_limits(run)
-    policy = policy_of(run.settings, max_array_size=limits.max_array_size, chains_arrays=not is_local, settle_s=settle_s)
+    policy = policy_of(run.settings, max_array_size=site_limits(run).max_array_size, settle_s=settle_s)
     decision = decide(fold, policy, run.request_of, time.time())
     report = Report(waiting=decision.waiting, notes=list(decision.notes), fold=fold, is_finished=decision.is_finished)
     _Act(turn=turn, policy=policy, report=report, after=after).carry_out(decision)
@@ -92,12 +90,22 @@ def _adopted(run: Run, fold: Fold) -> Iterable[dict[str, object]]:
 
 def _ends(fold: Fold) -> Iterable[dict[str, object]]:
     groups: dict[tuple[object, ...], list[int]] = {}
+    key: tuple[object, ...]
     for view in _all_views(fold):
         array = fold.ledger.arrays.get(view.array) if view.array is not None else None
         if array is None or view.element in array.seen or view.element is None:
             continue
         if view.source in ("history", "scheduler") and FACTS[view.state].is_ended and view.is_final:
-            key = (array.number, view.state.value, view.reason, view.source, view.node, view.exit_code, view.signal, view.elapsed_s)
+            key = (
+                array.number,
+                view.state.value,
+                view.reason,
+                view.source,
+                view.node,
+                view.exit_code,
+                view.signal,
+                view.elapsed_s,
+            )
             groups.setdefault(key, []).append(view.element)
     names = ("array", "state", "reason", "source", "node", "exit_code", "signal", "elapsed_s")
     for key, elements in groups.items():
@@ -247,7 +255,9 @@ class _Act:
             if array.job is not None:
                 for command in run.scheduler.hold_cmds(array.tag, array.job, "hold"):
                     run_command(command)
-        self.report.notes.append(f"{self.policy.max_failures} tasks failed: what has not started is held; `hpcsweep release` goes on")
+        self.report.notes.append(
+            f"{self.policy.max_failures} tasks failed: what has not started is held; `hpcsweep release` goes on"
+        )
 
 
 def _names_of(tasks: Iterable[int]) -> dict[str, object]:

@@ -20,13 +20,16 @@ def configuration_files(environ: Mapping[str, str] | None = None) -> list[tuple[
     base = environ.get("XDG_CONFIG_HOME") or os.path.join(environ.get("HOME", "~"), ".config")  # noqa: PTH118 - texts
     files = []
     for path in (Path(base).expanduser() / "hpcsweep" / "config.yaml", Path("hpcsweep.yaml")):
-        try:
-            files.append((str(path), path.read_text(encoding="utf-8")))
-        except FileNotFoundError:
-            continue
-        except (OSError, UnicodeDecodeError) as error:
-            raise HpcsweepError(f"{path} cannot be read: {error}") from error
+        if path.is_file():
+            files.append((str(path), _read(path)))
     return files
+
+
+def _read(path: Path) -> str:
+    try:
+        return path.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        raise HpcsweepError(f"{path} cannot be read: {error}") from error
 
 
 def configured_runs_dir() -> str:

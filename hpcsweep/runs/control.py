@@ -11,9 +11,9 @@ from hpcsweep.fold import Fold
 from hpcsweep.ledger import Array
 from hpcsweep.model import Completed
 from hpcsweep.ranges import format_ranges
-from hpcsweep.runs.turn import Turn
 from hpcsweep.runs.observe import observe
 from hpcsweep.runs.run import Run
+from hpcsweep.runs.turn import Turn
 from hpcsweep.schedulers.base import Command
 from hpcsweep.shell import run_command
 from hpcsweep.states import FACTS, State

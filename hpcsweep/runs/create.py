@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import os
 import time
+from collections.abc import Sequence
 from pathlib import Path
 
+from hpcsweep.errors import HpcsweepError
 from hpcsweep.runs.advance import Report, advance, first_refusal
 from hpcsweep.runs.facts import current_folder, environment_text, git_state, make_tag, make_uid, who_and_where
 from hpcsweep.runs.prepare import Prepared
 from hpcsweep.runs.run import Run
 from hpcsweep.runs.turn import open_turn
-from hpcsweep.store import create_run_dir, discard_run_dir, sharing, write_atomically, write_run_json, write_tasks
+from hpcsweep.store import create_run_dir, discard_run_dir, find_run, sharing, write_atomically, write_run_json, write_tasks
 from hpcsweep.sweepfile import settings_to_json
 
 
@@ -71,3 +73,24 @@ def make_run(prepared: Prepared, *, name: str | None, jobs: int | None) -> Run:
         discard_run_dir(paths)
         raise
     return Run(paths)
+
+
+def jobs_of(texts: Sequence[str], prepared: Prepared) -> tuple[str, ...]:
+    """The scheduler's ids that ``--after`` means: all live jobs of a run, or an id as it is.
+
+    Raises:
+        HpcsweepError: neither a run nor an id, or a run of another scheduler.
+    """
+    jobs: list[str] = []
+    for text in texts:
+        try:
+            run = Run(find_run(Path(prepared.settings.runs_dir), text))
+        except HpcsweepError:
+            if not text[:1].isdigit():
+                raise
+            jobs.append(text)
+            continue
+        if run.info["scheduler"] != prepared.scheduler:
+            raise HpcsweepError(f"--after {text}: it runs on {run.info['scheduler']}, this sweep on {prepared.scheduler}")
+        jobs += [array.job for array in run.ledger.live_arrays() if array.job is not None]
+    return tuple(dict.fromkeys(jobs))

@@ -8,7 +8,7 @@ from dataclasses import asdict
 from typing import Any
 
 from hpcsweep.events import fold_events
-from hpcsweep.fold import Evidence, EventTable, Fold, TaskView, gone_elements
+from hpcsweep.fold import EventTable, Evidence, Fold, TaskView, gone_elements
 from hpcsweep.ranges import format_ranges, parse_ranges
 from hpcsweep.runs.run import Run
 from hpcsweep.schedulers.base import NoAnswer, Seen

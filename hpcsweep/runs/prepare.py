@@ -12,7 +12,7 @@ from pathlib import Path
 from hpcsweep.errors import HpcsweepError
 from hpcsweep.model import Request, Settings, Task
 from hpcsweep.runs.configuration import configuration_files
-from hpcsweep.schedulers import choose_scheduler, make_scheduler
+from hpcsweep.schedulers import choose, make_scheduler
 from hpcsweep.schedulers.base import Scheduler
 from hpcsweep.shell import is_installed
 from hpcsweep.space import Expansion, point_id
@@ -64,8 +64,11 @@ def prepare(path: str, options: SweepOptions, *, needs_command: bool = True) -> 
         needs_command=needs_command,
     )
     expansion = sweep.space.expand(limit=options.limit)
-    tasks = [Task(index=index, id=point_id(params), params=params) for index, params in enumerate(islice(expansion.points, options.limit))]
-    scheduler = choose_scheduler(sweep.settings.scheduler, is_installed)
+    tasks = [
+        Task(index=index, id=point_id(params), params=params)
+        for index, params in enumerate(islice(expansion.points, options.limit))
+    ]
+    scheduler = choose(sweep.settings.scheduler, is_installed)
     requests = {task.index: resolve_request(sweep.settings.resources, task.params, sweep.names) for task in tasks}
     check_requests(make_scheduler(scheduler), sweep, set(requests.values()), scheduler)
     return Prepared(
@@ -104,7 +107,8 @@ def check_requests(scheduler: Scheduler, sweep: Sweep, requests: set[Request], n
     problems = {problem.message: problem for request in requests for problem in scheduler.problems(request, options)}
     if problems:
         lines = [
-            f"{sweep.origins.get(problem.option, sweep.path)}: {problem.message}" + (f"\n    hint: {problem.hint}" if problem.hint else "")
+            f"{sweep.origins.get(problem.option, sweep.path)}: {problem.message}"
+            + (f"\n    hint: {problem.hint}" if problem.hint else "")
             for problem in problems.values()
         ]
         raise HpcsweepError("\n".join(lines))

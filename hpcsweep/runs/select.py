@@ -51,7 +51,9 @@ def _tasks_of_job(match: re.Match[str], part: str, ledger: Ledger) -> Iterable[i
     elements = [int(match["one"])] if match["one"] else list(parse_ranges(match["many"]))
     beyond = [element for element in elements if element >= arrays[0].size]
     if beyond:
-        raise HpcsweepError(f"job {match['job']} has no element {format_ranges(beyond)}: its elements are 0-{arrays[0].size - 1}")
+        raise HpcsweepError(
+            f"job {match['job']} has no element {format_ranges(beyond)}: its elements are 0-{arrays[0].size - 1}"
+        )
     return [arrays[0].tasks[element] for element in elements]
 
 
@@ -76,7 +78,8 @@ def tasks_to_resubmit(fold: Fold, states: frozenset[State] | None, tasks: list[i
         return [
             view.index
             for view in chosen
-            if not view.is_wanted and (FACTS[view.state].is_resubmitted or (tasks is not None and view.state is State.CANCELLED))
+            if not view.is_wanted
+            and (FACTS[view.state].is_resubmitted or (tasks is not None and view.state is State.CANCELLED))
         ]
     return [
         view.index

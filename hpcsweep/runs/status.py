@@ -95,7 +95,11 @@ def status_json(run: Run, status: Status, tasks: Sequence[int] | None = None) ->
 
 def _finally_json(status: Status) -> dict[str, Any] | None:
     view = status.fold.finally_view
-    return None if view is None else {"state": view.state.value, "reason": view.reason, "job": view.job, "exit_code": view.exit_code}
+    return (
+        None
+        if view is None
+        else {"state": view.state.value, "reason": view.reason, "job": view.job, "exit_code": view.exit_code}
+    )
 
 
 def _task_json(run: Run, status: Status, index: int) -> dict[str, Any]:

@@ -181,7 +181,6 @@ def test_at_once_holds_over_all_arrays(scene):
     arrays = list(ledger.arrays.values())
     assert jobs_to_wait_for(arrays[1], arrays[:1], ledger, Policy(at_once=2)) == ("70",)
     assert jobs_to_wait_for(arrays[1], arrays[:1], ledger, Policy()) == ()
-    assert jobs_to_wait_for(arrays[1], arrays[:1], ledger, Policy(at_once=2, chains_arrays=False)) == ()
 
 
 def test_single_jobs_wait_for_the_one_k_before(make_scene):
@@ -219,7 +218,9 @@ def test_done_live_and_planned_tasks_are_never_planned(outcomes, resubmitted, ca
             scene.task_says(f"{task}.1", f"{task}.1.r0.run")
         elif outcome:
             scene.task_says(f"{task}.1", *([f"{task}.1.{outcome}"] if outcome != "claim" else []))
-    scene.live = [scene.seen(State.PENDING, *[task for task, outcome in enumerate(outcomes) if outcome in ("", "claim", "run")])]
+    scene.live = [
+        scene.seen(State.PENDING, *[task for task, outcome in enumerate(outcomes) if outcome in ("", "claim", "run")])
+    ]
     if resubmitted:
         scene.write({"event": "resubmit", "tasks": f"0-{len(outcomes) - 1}"})
     decision = decide_for(scene, Policy(canary=canary, max_failures=max_failures, max_array_size=size))

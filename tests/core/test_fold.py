@@ -61,7 +61,10 @@ def test_pending_and_running_are_the_schedulers_words(scene):
 
 def test_an_id_is_believed_only_where_tag_and_job_are_ours(scene):
     scene.plan().gone_for(500)
-    scene.live = [scene.seen(State.RUNNING, 0, job="71"), Seen(tag="other", job="70", elements=(1,), state=State.RUNNING, raw="R")]
+    scene.live = [
+        scene.seen(State.RUNNING, 0, job="71"),
+        Seen(tag="other", job="70", elements=(1,), state=State.RUNNING, raw="R"),
+    ]
     assert states(scene.fold()) == [State.LOST] * 3
 
 
@@ -178,7 +181,9 @@ def test_blocked_and_held_say_their_cures(scene):
 
 
 names = st.lists(
-    st.sampled_from(["0.1", "0.1.r0.run", "0.1.r1.run", "0.1.done.0.3", "0.1.done.2.3", "0.1.r0.lost", "0.1.late.r0", "junk", "0.1.sig.9.3"]),
+    st.sampled_from(
+        ["0.1", "0.1.r0.run", "0.1.r1.run", "0.1.done.0.3", "0.1.done.2.3", "0.1.r0.lost", "0.1.late.r0", "junk", "0.1.sig.9.3"]
+    ),
     unique=True,
 )
 words = st.none() | st.lists(
