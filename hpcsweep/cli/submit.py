@@ -21,7 +21,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
 
 
-def run(  # noqa: PLR0913 - one argument per option
+def run(
     sweep: str,
     params: list[str],
     settings: list[str],

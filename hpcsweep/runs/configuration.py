@@ -18,11 +18,8 @@ def configuration_files(environ: Mapping[str, str] | None = None) -> list[tuple[
     """
     environ = os.environ if environ is None else environ
     base = environ.get("XDG_CONFIG_HOME") or os.path.join(environ.get("HOME", "~"), ".config")  # noqa: PTH118 - texts
-    files = []
-    for path in (Path(base).expanduser() / "hpcsweep" / "config.yaml", Path("hpcsweep.yaml")):
-        if path.is_file():
-            files.append((str(path), _read(path)))
-    return files
+    paths = (Path(base).expanduser() / "hpcsweep" / "config.yaml", Path("hpcsweep.yaml"))
+    return [(str(path), _read(path)) for path in paths if path.is_file()]
 
 
 def _read(path: Path) -> str:
