@@ -10,7 +10,8 @@ from functools import cached_property
 from itertools import accumulate, product
 from typing import Any
 
-from hpcsweep.space.leaves import Values
+from hpcsweep.space.identity import canonical
+from hpcsweep.space.leaves import Rows, Values
 from hpcsweep.space.node import Facts, Node, Point, Profile, SpaceError, merge_profiles, profile_count, union
 
 REP = "rep"
@@ -91,13 +92,11 @@ class Sum(Node):
 
     @cached_property
     def _is_distinct(self) -> bool:
-        """Blocks that cannot meet: a name that one always has is unknown to the other. Else the points must be compared."""
         if len(self.blocks) > 50 or not all(block.is_distinct for block in self.blocks):
             return False
+        fixed = [constants(block) for block in self.blocks]
         return all(
-            a.base_always - set(b.base_names) or b.base_always - set(a.base_names)
-            for k, a in enumerate(self.blocks)
-            for b in self.blocks[:k]
+            _are_apart(a, fixed[k], b, fixed[m]) for k, a in enumerate(self.blocks) for m, b in enumerate(self.blocks[:k])
         )
 
     @cached_property
@@ -171,9 +170,6 @@ class Replicate(Node):
             if name in self.space.base_names or (name in self.space.replicates and not is_count(self, name)):
                 raise SpaceError(f"replicate: {name} is a parameter of the space already", "rename one of them", names=[name])
 
-    def __hash__(self) -> int:
-        return hash((self.space, tuple(self.counts)))
-
     @cached_property
     def _facts(self) -> Facts:
         inner = self.space
@@ -234,6 +230,46 @@ def is_count(node: Node, name: str) -> bool:
         case Sum():
             return all(is_count(part, name) for part in node.blocks if name in part.replicates)
     return False
+
+
+def constants(space: Node) -> dict[str, Any]:
+    """The names that each point has with the same value."""
+    match space:
+        case Values():
+            first = canonical(space.values[0])
+            is_constant = all(canonical(value) == first for value in space.values[1:])
+            return {space.name: space.values[0]} if is_constant else {}
+        case Rows():
+            return _shared(space.rows)
+        case Product():
+            return {name: value for factor in space.factors for name, value in constants(factor).items()}
+        case Zip():
+            return {name: value for column in space.spaces for name, value in constants(column).items()}
+        case Sum():
+            return _shared([constants(block) for block in space.blocks])
+        case Replicate():
+            single = {name: values[0] for name, values in space.counts.items() if len(values) == 1}
+            return constants(space.space) | {
+                name: value for name, value in single.items() if name not in space.space.replicates
+            }
+    return {}
+
+
+def _are_apart(a: Node, a_constants: Mapping[str, Any], b: Node, b_constants: Mapping[str, Any]) -> bool:
+    """No point can be in both: one always has a name that the other does not know, or a constant differs."""
+    if a.base_always.difference(b.base_names) or b.base_always.difference(a.base_names):
+        return True
+    return any(name in b_constants and canonical(b_constants[name]) != canonical(value) for name, value in a_constants.items())
+
+
+def _shared(rows: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+    """What all rows have, with the same value."""
+    shared = dict(rows[0])
+    for row in rows[1:]:
+        shared = {name: value for name, value in shared.items() if name in row and canonical(row[name]) == canonical(value)}
+        if not shared:
+            break
+    return shared
 
 
 def _walk_product(factors: Sequence[Node]) -> Iterator[tuple[Point, Profile]]:

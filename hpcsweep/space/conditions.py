@@ -82,7 +82,7 @@ class Filter:
 
     def accept(self, base: Point) -> Point | None:
         """The point with its derived values, or None when a condition rejects it."""
-        point = derived(base, self._derive)
+        point = derived(base, self._derive) if self._derive else base
         for expression in self._where:
             if not _holds(expression, point):
                 self._tally.rejected[where_text(expression)] += 1

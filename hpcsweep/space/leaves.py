@@ -63,9 +63,6 @@ class Rows(Node):
         for number, row in enumerate(self.rows):
             _check_row(number, row)
 
-    def __hash__(self) -> int:
-        return hash(tuple(map(canonical, self.rows)))
-
     @cached_property
     def _facts(self) -> Facts:
         count = len(self.rows)

@@ -8,14 +8,13 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from functools import cached_property
 from itertools import islice
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from hpcsweep.errors import HpcsweepError
-from hpcsweep.space.composites import Product, Replicate, Sum, Zip, is_count
+from hpcsweep.space.composites import constants, is_count
 from hpcsweep.space.conditions import Exclusion, Expression, Filter, Tally, derived
 from hpcsweep.space.identity import canonical, point_id
-from hpcsweep.space.leaves import Rows, Values
-from hpcsweep.space.node import Node, Point, Profile, SpaceError, profile_count, replicate_at
+from hpcsweep.space.node import Node, Point, Profile, SpaceError, profile_count, replicated
 from hpcsweep.space.sampling import Sample, sample_points
 
 if TYPE_CHECKING:
@@ -135,8 +134,7 @@ class SweepSpace:
         included = {point_id(point): point for point in self._included()}
         is_empty = True
         for base, profile, earlier in self._base_points(tally):
-            for index in range(profile_count(profile)):
-                point = replicate_at(base, profile, self.replicates, index)
+            for point in replicated(base, profile, self.replicates) if self.replicates else (base,):
                 if earlier and any(_is_in(point, other, self.replicates) for other in earlier):
                     tally.add_dropped(point, 1)
                     continue
@@ -228,37 +226,6 @@ class SweepSpace:
                 names=missing,
                 positions=[k],
             )
-
-
-def constants(space: Node) -> dict[str, Any]:
-    """The names that each point has with the same value."""
-    match space:
-        case Values():
-            return dict(_shared([{space.name: value} for value in space.values]))
-        case Rows():
-            return _shared(space.rows)
-        case Product():
-            return {name: value for factor in space.factors for name, value in constants(factor).items()}
-        case Zip():
-            return {name: value for column in space.spaces for name, value in constants(column).items()}
-        case Sum():
-            return _shared([constants(block) for block in space.blocks])
-        case Replicate():
-            single = {name: values[0] for name, values in space.counts.items() if len(values) == 1}
-            return constants(space.space) | {
-                name: value for name, value in single.items() if name not in space.space.replicates
-            }
-    return {}
-
-
-def _shared(rows: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
-    """What all rows have, with the same value."""
-    shared = dict(rows[0])
-    for row in rows[1:]:
-        shared = {name: value for name, value in shared.items() if name in row and canonical(row[name]) == canonical(value)}
-        if not shared:
-            break
-    return shared
 
 
 def _is_in(point: Point, profile: Profile, replicates: Sequence[str]) -> bool:
