@@ -370,16 +370,17 @@ def _check_command(
 
 
 def _comment_warnings(merged: nodes.Mapping) -> list[str]:
-    warnings = []
-    for key in ("command", "setup", "teardown"):
-        node = merged.get(key)
-        for item in node.items if isinstance(node, nodes.Sequence) else (node,):
-            if comment := comment_cut(item):
-                place = item.place if item is not None else ""
-                warnings.append(
-                    f"{place}: the {key} ends before `{comment}`, which YAML takes for a comment; put it in quotes or below `{key}: |`"
-                )
-    return warnings
+    """A ` #` in a command may have been meant for the shell; a list's words and other settings are rarely cut by mistake."""
+    last = merged.get("finally")
+    commands = {
+        "command": merged.get("command"),
+        "finally.command": last.get("command") if isinstance(last, nodes.Mapping) else None,
+    }
+    return [
+        f"{node.place}: {key} ends before `{comment}`, which YAML takes for a comment; put it in quotes, or below `command: |`"
+        for key, node in commands.items()
+        if node is not None and (comment := comment_cut(node))
+    ]
 
 
 def _with_defaults(origins: Mapping[str, str]) -> dict[str, str]:

@@ -81,7 +81,11 @@ def _space_schema() -> Schema:
                 "type": "object",
                 "additionalProperties": {"$ref": "#/$defs/values"},
             },
-            "set": {"description": "Parameters whose names are keywords: set: {sum: [1, 2]}.", "$ref": "#/$defs/space"},
+            "set": {
+                "description": "Parameters whose names are keywords: set: {sum: [1, 2]}.",
+                "type": "object",
+                "additionalProperties": {"$ref": "#/$defs/values"},
+            },
         },
         "additionalProperties": {"$ref": "#/$defs/values"},
     }

@@ -248,6 +248,7 @@ def test_a_comment_that_cuts_a_command_is_warned_of():
     assert warning.startswith("sweeps/lr.yaml:1:10: ")
     assert "# b" in warning
     assert load("command: 'echo a # b'\nspace: {lr: 1}").warnings == ()
+    assert load("command: echo\nspace: {lr: 1}\nsetup: module load cuda  # once an element").warnings == ()
 
 
 def test_files_of_a_profile_are_beside_it():
