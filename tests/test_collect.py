@@ -8,7 +8,7 @@ import os
 from pathlib import Path
 
 import pytest
-from hypothesis import given
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from hpcsweep.collect import COLUMNS, LAST_COLUMNS, CollectTask, collect, find_metrics
@@ -217,6 +217,41 @@ def test_no_tasks_at_all():
     assert "".join(iter_csv(table)) == ",".join(table.columns) + "\n"
     assert json.loads("".join(iter_json(table))) == []
     assert "task" in to_table_text(table)
+
+
+ODD_LINES = st.sampled_from(
+    [
+        b"loss acc",
+        b"1 2",
+        b"loss=1",
+        b"\xff",
+        b'{"a": "\\ud800"}',
+        b'{"a": NaN, "b": [1e999]}',
+        b"a,b",
+        b'"x,1',
+        b"\x1b[31m=1 nan",
+        b"step 1",
+    ]
+)
+
+
+@settings(deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(st.lists(st.one_of(st.binary(max_size=40), st.lists(ODD_LINES, max_size=5).map(b"\n".join)), max_size=3), st.booleans())
+def test_whatever_is_in_the_files_it_can_be_written_out(tmp_path, texts, by_step):
+    paths = []
+    for place, text in enumerate(texts):
+        paths.append(tmp_path / f"{place}.metrics")
+        paths[-1].write_bytes(text)
+    table = collect([make_task(0)], lambda _task: paths, by_step=by_step)
+    assert table.rows
+    for text in (*iter_csv(table), *iter_json(table), to_table_text(table), to_table_text(table, width=30, color=True)):
+        text.encode()
+    assert (
+        len(json.loads("".join(iter_json(table))))
+        == len(list(csv.DictReader(io.StringIO("".join(iter_csv(table)), newline=""))))
+        == len(table.rows)
+    )
+    table.to_pandas()
 
 
 # -- which files ----------------------------------------------------------------------------------------------------------

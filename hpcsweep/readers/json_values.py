@@ -17,6 +17,8 @@ from hpcsweep.readers.base import Reading, Row, Source, count_of
 # "[results]" begins an INI section.
 _START = re.compile(r"\s*(?:\{|\[\s*(?:[\[{\]\"0-9-]|$))")
 _SPACE = re.compile(r"[\s,]*")
+# "\ud800" alone is half a character, which could not be written out again.
+_HALF_CHARACTER = re.compile(r"\\u[dD][89a-fA-F]")
 _NEXT_START = re.compile(r"\n(?=[\[{])")
 
 
@@ -63,13 +65,15 @@ def _iter_values(text: str) -> Iterator[Any]:
     end = len(text)
     at = 0
     is_in_array = False
+    may_hold_halves = _HALF_CHARACTER.search(text) is not None
     while True:
         space = _SPACE.match(text, at)
         at = space.end() if space else at
         if at >= end:
             return
         try:
-            value, at = decoder.raw_decode(text, at)
+            value, following_at = decoder.raw_decode(text, at)
+            whole = _mend_text(value) if may_hold_halves else value
         except (ValueError, RecursionError):
             following = _NEXT_START.search(text, at)
             if (text[at] == "[" and not is_in_array) or text[at] == "]":
@@ -83,7 +87,13 @@ def _iter_values(text: str) -> Iterator[Any]:
                 yield _Broken(is_last=True)
                 return
         else:
-            yield from value if isinstance(value, list) else [value]
+            at = following_at
+            yield from whole if isinstance(whole, list) else [whole]
+
+
+def _mend_text(value: Any) -> Any:
+    mended = json.dumps(value, ensure_ascii=False).encode("utf-8", errors="replace").decode("utf-8")
+    return json.loads(mended)
 
 
 def _to_rows(found: Mapping[str, Any]) -> list[Row]:

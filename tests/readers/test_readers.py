@@ -155,6 +155,10 @@ def test_nested_names_are_joined_and_lists_stay_one_value():
     assert rows(text) == [{"val.loss": 0.5, "val.top.1": 0.9, "confusion": [[1, 2], [3, 4]], "n": 7}]
 
 
+def test_half_a_character_is_mended():
+    assert rows(r'{"a\ud800": "\ud83d", "b": "\ud83d\ude00"}') == [{"a?": "?", "b": "\U0001f600"}]
+
+
 # -- what was cut off, and what does not fit ------------------------------------------------------------------------------
 
 
