@@ -9,6 +9,7 @@ from typing import Any
 from hpcsweep.errors import Faults, HpcsweepError
 from hpcsweep.expressions import compile_template
 from hpcsweep.sweepfile import nodes
+from hpcsweep.sweepfile.front_end import place_in
 from hpcsweep.sweepfile.nodes import Node
 from hpcsweep.sweepfile.resources import is_expression, show_value
 from hpcsweep.sweepfile.units import TIME_EXAMPLES, parse_time
@@ -113,7 +114,8 @@ def check_template(node: Node, value: str, where: Where, *, sees_parameters: boo
         hint = error.hint
         if not sees_parameters and where.names and any(name in value for name in where.names):
             hint = "it is made once for many tasks: it sees `resources`, not parameters"
-        where.wrong(node, error.message, hint)
+        place = place_in(node, getattr(error, "offset", None), where.faults) if isinstance(node, nodes.Scalar) else node.place
+        where.faults.add(place, f"{where.key}: {error.message}", hint)
 
 
 def one_of(*words: str) -> Kind:

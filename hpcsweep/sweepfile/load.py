@@ -89,12 +89,11 @@ def load_sweep(  # noqa: PLR0913 - everything that the outside world says comes 
         raise HpcsweepError(f"{path}: not a sweep file")
     changed = apply_overrides(tree, params, faults)
     merged, origins = merge_layers([*below.layers, Layer(label="", mapping=changed), *above])
-    reading = read_space(merged, faults, lambda file: read_file(_beside(path, file)), path)
+    reading = read_space(merged, faults, lambda file: _read_table(_beside(path, file), read_file), path)
     space = reading.space
-    names = None if space is None else space.names
+    # With faults in the names themselves, what expressions say of them would only be noise.
+    names = space.names if space is not None and _check_names(space.names, changed, faults) else None
     values = read_settings(merged, faults, names=names)
-    if space is not None:
-        _check_names(space.names, changed, faults)
     if needs_command and "command" not in values and merged.get("command") is None:
         faults.add(Place(file=path), "a `command` is missing", "command: python train.py {{ params | flags }}")
     resolver = _Files(sweep_path=path, read_file=read_file, faults=faults, names=names)
@@ -133,6 +132,13 @@ def load_profile_settings(
     built = _make_settings(values, resolver, faults, environ=environ, path="", merged=merged)
     faults.raise_any()
     return built
+
+
+def _read_table(path: str, read_file: Callable[[str], str]) -> str:
+    try:
+        return read_file(path)
+    except UnicodeError as error:
+        raise HpcsweepError(f"{path} is not UTF-8 text", "save it as UTF-8") from error
 
 
 def _beside(file: str, path: str) -> str:
@@ -176,9 +182,10 @@ def _key_path(key: str) -> list[str]:
     return [first, rest] if first in _FREE else [first, *rest.split(".")]
 
 
-def _check_names(names: Collection[str], sweep: nodes.Mapping, faults: Faults) -> None:
-    """Names that templates or the environment could not tell apart."""
+def _check_names(names: Collection[str], sweep: nodes.Mapping, faults: Faults) -> bool:
+    """Whether templates and the environment can tell the names apart."""
     seen: dict[str, str] = {}
+    is_clear = True
     for name in names:
         if name in RESERVED:
             faults.add(
@@ -186,11 +193,14 @@ def _check_names(names: Collection[str], sweep: nodes.Mapping, faults: Faults) -
                 f"`{name}` cannot be a parameter: expressions use this word",
                 f"choose another name: {name}_name",
             )
+            is_clear = False
         variable = re.sub(r"[^A-Za-z0-9_]", "_", name)
         if variable in seen:
+            is_clear = False
             message = f"the parameters `{seen[variable]}` and `{name}` would both be the variable HPCSWEEP_PARAM_{variable}"
             faults.add(_find_key(sweep, name), message, "rename one of them")
         seen[variable] = name
+    return is_clear
 
 
 def _find_key(node: nodes.Node, name: str) -> Place:

@@ -8,6 +8,7 @@ from hpcsweep.errors import FileFaults, HpcsweepError
 from hpcsweep.model import Container, Finally, Settings
 from hpcsweep.sweepfile import Sweep, load_profile_settings, load_sweep, settings_from_json, settings_to_json
 from hpcsweep.sweepfile.load import expand_path
+from hpcsweep.sweepfile.settings import KEYS, SPACE_KEYS
 
 SIMPLE = "command: python train.py {{ params | flags }}\nspace: {lr: [0.1, 0.2]}\n"
 
@@ -216,6 +217,23 @@ def test_faults_over_the_whole(text, message):
     assert message in fault_of(text).message
 
 
+def test_names_that_clash_are_told_once():
+    fault = fault_of("command: x {{ params | flags }}\nspace: {a-b: 1, a_b: 2}\nresources: {cpus: '{{ a_b }}'}")
+    assert "HPCSWEEP_PARAM_a_b" in fault.message
+    assert (fault.place.line, fault.place.column) == (2, 17)
+
+
+def test_the_place_of_an_expression_is_inside_its_text():
+    fault = fault_of("command: x\nspace: {lr: 1}\nresources: {cpus: '{{ lr + width }}'}")
+    assert fault.place.line == 3
+    assert fault.place.column > 20
+
+
+def test_tables_are_beside_the_sweep_file():
+    assert load("command: x\nspace: {csv: points.csv}", files={"sweeps/points.csv": "lr\n0.1\n0.2\n"}).names == ("lr",)
+    assert "nowhere.csv" in fault_of("command: x\nspace: {csv: nowhere.csv}").message
+
+
 def test_all_faults_come_at_once():
     faults = faults_of("command: x {{ a }}\nspace: {lr: []}\nresources: {time: 5}\nfoo: 1", settings=["bar=1"])
     told = "\n".join(map(str, faults))
@@ -337,3 +355,34 @@ SETTINGS = st.builds(
 @given(SETTINGS)
 def test_settings_survive_run_json(settings):
     assert settings_from_json(json.loads(json.dumps(settings_to_json(settings)))) == settings
+
+
+NODES = st.recursive(
+    st.none()
+    | st.booleans()
+    | st.integers(-5, 100)
+    | st.floats(allow_nan=False, allow_infinity=False)
+    | st.text(max_size=6)
+    | st.sampled_from(["{{ lr }}", "{{ nope }}", "{{", "1h", "8G", "site", "task", "min", "~/x", "$X", "a:min"]),
+    lambda inner: (
+        st.lists(inner, max_size=3)
+        | st.dictionaries(
+            st.sampled_from(["lr", "time", "cpus", "command", "image", "when", "mode", "n", "sum", "A", "../x"]),
+            inner,
+            max_size=3,
+        )
+    ),
+    max_leaves=6,
+)
+
+
+@given(st.dictionaries(st.sampled_from([*KEYS, *SPACE_KEYS, "other"]), NODES, max_size=5), NODES)
+def test_any_file_is_a_sweep_or_a_list_of_faults(data, last):
+    sweep = {"command": "x {{ lr }}", "space": {"lr": [1, 2]}} | data
+    try:
+        loaded = load(
+            json.dumps(sweep), settings=[f"resources.time={json.dumps(last)}"], profiles=[("c.yaml", json.dumps({"env": last}))]
+        )
+        assert settings_from_json(json.loads(json.dumps(settings_to_json(loaded.settings)))) == loaded.settings
+    except HpcsweepError as error:
+        assert str(error)  # noqa: PT017 - either outcome is right
