@@ -54,8 +54,8 @@ def read_front_end(spaces: Node, sweep: Node | None, reader: TreeReader) -> Part
             "write sweep: data * (sgd + adam) * 3",
         )
         return None
-    parser = _Parser(sweep, blocks, reader)
     try:
+        parser = _Parser(sweep, blocks, reader)
         part = parser.parse()
     except _SyntaxFault as fault:
         notes.fault(place_in(sweep, fault.offset, notes.faults), f"sweep: {fault.message}", fault.hint)

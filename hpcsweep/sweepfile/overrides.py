@@ -162,11 +162,12 @@ def _replace_parameter(key: Scalar, value: Node, name: str, values: Node) -> tup
 def _add(sweep: Mapping, name: str, values: Node, option: str) -> Mapping:
     """One more factor of the whole space."""
     place = Place(file=option)
-    key = Scalar(place=place, value=name, text=name)
-    # Under set: a name may be any word, also a keyword.
-    is_word = name in (*KEYWORDS, *FORMS, *FOREIGN)
-    factor = Mapping(place=place, entries=((key, values),))
-    if is_word:
+    space = sweep.get("space")
+    entry = (_key(name, place), values)
+    # Under set: a name may be any word, also a keyword; and a group of the same name keeps its key.
+    is_set = name in (*KEYWORDS, *FORMS, *FOREIGN) or (isinstance(space, Mapping) and space.get(name) is not None)
+    factor = Mapping(place=place, entries=(entry,))
+    if is_set:
         factor = Mapping(place=place, entries=((_key("set", place), factor),))
     spaces, expression = sweep.get("spaces"), sweep.get("sweep")
     if isinstance(spaces, Mapping) and isinstance(expression, Scalar) and isinstance(expression.value, str):
@@ -175,12 +176,11 @@ def _add(sweep: Mapping, name: str, values: Node, option: str) -> Mapping:
         product = f"({expression.text}) * {block}"
         changed: dict[str, Node] = {"spaces": more, "sweep": replace(expression, value=product, text=product)}
         return replace(sweep, entries=tuple((key, changed.get(key.text, node)) for key, node in sweep))
-    space = sweep.get("space")
     if space is None:
         return replace(sweep, entries=(*sweep.entries, (_key("space", place), factor)))
     if not isinstance(space, Mapping):
         return sweep
-    if is_word and space.get("set") is not None:
+    if is_set and space.get("set") is not None:
         blocks = Sequence(place=space.place, items=(space, factor))
         whole = Mapping(place=space.place, entries=((_key("product", place), blocks),))
     else:

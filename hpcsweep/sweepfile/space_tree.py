@@ -118,10 +118,14 @@ class TreeReader:
         name = prefix + key.text
         is_named = check_name(key.text, key.place, self.notes.fault)
         if isinstance(value, Mapping) and find_form(value) is None:
+            if not value.entries:
+                hint = "delete it, or write {value: {}} for the empty mapping as a value"
+                self.notes.fault(value.place, f"{name} is a group without parameters", hint)
+                return None
             self._warn_of_group(key, value, name)
             return self.read_space(value, f"the group {name}", f"{name}.")
         self.names.setdefault(name, key.place)
-        values = read_values(name, value, self.notes, keeps_equal=self._keeps_equal)
+        values = read_values(name or "this parameter", value, self.notes, keeps_equal=self._keeps_equal)
         if values is None or not is_named:
             return None
         if isinstance(values, space.Distribution):
