@@ -11,7 +11,7 @@ from difflib import get_close_matches
 from functools import cache
 from typing import Any, cast
 
-from jinja2 import Environment, StrictUndefined, nodes
+from jinja2 import BaseLoader, Environment, StrictUndefined, nodes
 from jinja2.ext import Extension
 from jinja2.filters import FILTERS
 from jinja2.lexer import Token, TokenStream
@@ -271,10 +271,16 @@ def _whole_line(tokens: list[Token], begin: int, end: int, line_starts: set[int]
 
 @cache
 def environment() -> Sandbox:
-    """The one environment of expressions, without loader, comments and globals that are not plain."""
-    made = Sandbox(
+    """The one environment of expressions."""
+    return make_environment(Sandbox, loader=None, finalize=text_of)
+
+
+def make_environment(kind: type[Sandbox], loader: BaseLoader | None, finalize: Callable[[Any], str]) -> Sandbox:
+    """An environment of this kind without comments and without globals that are not plain; ``finalize`` writes a value as text."""
+    made = kind(
         undefined=_Absent,
-        finalize=text_of,
+        loader=loader,
+        finalize=finalize,
         keep_trailing_newline=True,
         comment_start_string="\0#",  # comments are off: ${#a[@]} is bash, and NUL is in no text
         comment_end_string="#\0",

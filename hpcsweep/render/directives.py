@@ -1,0 +1,111 @@
+"""Directive lines (``#SBATCH --time=2:00:00``) of ours and of a user's own script, made one set without contradictions."""
+
+from __future__ import annotations
+
+import re
+import shlex
+
+from hpcsweep.errors import HpcsweepError
+
+# man sbatch: the letters of the options that a sweep file can set too.
+_LONG_NAMES = {
+    "A": "account",
+    "B": "extra-node-info",
+    "b": "begin",
+    "C": "constraint",
+    "c": "cpus-per-task",
+    "D": "chdir",
+    "d": "dependency",
+    "F": "nodefile",
+    "G": "gpus",
+    "L": "licenses",
+    "M": "clusters",
+    "m": "distribution",
+    "N": "nodes",
+    "n": "ntasks",
+    "p": "partition",
+    "q": "qos",
+    "S": "core-spec",
+    "t": "time",
+    "w": "nodelist",
+    "x": "exclude",
+}
+_UNITS = {"": 1024**2, "K": 1024, "M": 1024**2, "G": 1024**3, "T": 1024**4}
+
+
+def add_directives(script: str, ours: list[str], prefix: str, source: str) -> str:
+    """The script with our directives below its own; those that it has already are not repeated.
+
+    Args:
+        script: the whole script.
+        ours: our lines, ``#SBATCH --mem=8192M``.
+        prefix: what directives begin with, ``#SBATCH``.
+        source: the template's name, for messages.
+
+    Raises:
+        HpcsweepError: the script says something else than ``resources:`` or the scheduler's options do; both are named.
+    """
+    lines = script.split("\n")
+    head = _head_length(lines)
+    theirs = [(number, line) for number, line in enumerate(lines[:head]) if line.startswith(prefix) and line not in ours]
+    said = {name: (value, line) for _number, line in theirs for name, value in parse_directive(line, prefix)}
+    missing = []
+    for line in ours:
+        ((name, value),) = parse_directive(line, prefix)[:1] or [("", "")]
+        if name in said:
+            other, their_line = said[name]
+            if _normal(name, other) != _normal(name, value):
+                raise HpcsweepError(
+                    f"{source} says `{their_line.strip()}`, and the sweep's settings come to `{line}`",
+                    "take it out of one of the two",
+                )
+        elif line not in lines[:head]:
+            missing.append(line)
+    last = max((number for number, line in enumerate(lines[:head]) if line.startswith(prefix)), default=0)
+    return "\n".join([*lines[: last + 1], *missing, *lines[last + 1 :]])
+
+
+def parse_directive(line: str, prefix: str) -> list[tuple[str, str]]:
+    """``#SBATCH -t 2:00:00 --gres=gpu:1  # note`` -> [("time", "2:00:00"), ("gres", "gpu:1")]: long names and values."""
+    try:
+        words = shlex.split(line.removeprefix(prefix), comments=True)
+    except ValueError:
+        words = line.removeprefix(prefix).split()
+    options: list[tuple[str, str]] = []
+    for word in words:
+        if word.startswith("--"):
+            name, _equals, value = word[2:].partition("=")
+            options.append((name, value))
+        elif re.match(r"-[A-Za-z]", word):
+            options.append((_LONG_NAMES.get(word[1], word[1]), word[2:].removeprefix("=")))
+        elif options and not options[-1][1]:
+            options[-1] = (options[-1][0], word)
+    return options
+
+
+def _head_length(lines: list[str]) -> int:
+    """How many lines there are before the first command: the scheduler reads directives no further."""
+    for number, line in enumerate(lines):
+        if line.strip() and not line.lstrip().startswith("#"):
+            return number
+    return len(lines)
+
+
+def _normal(name: str, value: str) -> str:
+    """Two values of one option that mean the same come out equal."""
+    if name == "time":
+        return str(_seconds(value))
+    if name in ("mem", "mem-per-cpu", "tmp") and (found := re.fullmatch(r"(\d+)([KMGT]?)B?", value.upper())):
+        return str(int(found[1]) * _UNITS[found[2]])
+    return value
+
+
+def _seconds(text: str) -> int | str:
+    """Seconds of --time (man sbatch): minutes, minutes:seconds, hours:minutes:seconds, days-hours[:minutes[:seconds]]."""
+    found = re.fullmatch(r"(?:(\d+)-)?(\d+)(?::(\d+))?(?::(\d+))?", text)
+    if not found:
+        return text
+    days, first, second, third = (int(part) if part else 0 for part in found.groups())
+    if found[1] is not None or found[4] is not None:
+        return days * 86400 + first * 3600 + second * 60 + third
+    return first * 60 + second

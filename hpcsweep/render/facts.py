@@ -1,0 +1,67 @@
+"""What templates may know beside the parameters: ``resources``, ``task``, ``hpcsweep``."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from hpcsweep.model import Request, Task
+from hpcsweep.sweepfile.units import format_memory, format_time
+
+
+@dataclass(frozen=True, kw_only=True)
+class RunFacts:
+    """A run, as commands and scripts know it. Paths are absolute; ``cwd`` is the folder where submit was called."""
+
+    name: str
+    uid: str
+    run_dir: str
+    cwd: str
+    sweep: str
+    scheduler: str
+    version: str
+
+    def as_mapping(self) -> Mapping[str, object]:
+        """``hpcsweep`` in expressions."""
+        return {
+            "run": self.name,
+            "run_dir": self.run_dir,
+            "sweep": self.sweep,
+            "scheduler": self.scheduler,
+            "version": self.version,
+            "cwd": self.cwd,
+        }
+
+    def task_dir(self, task: int) -> str:
+        """A task's own folder."""
+        return f"{self.run_dir}/tasks/{task:06d}"
+
+
+def resource_facts(request: Request) -> Mapping[str, object]:
+    """``resources`` in expressions: what is asked for, under the names of the sweep file; what is not, is not there.
+
+    ``time``, ``memory`` and ``tmp`` are texts (``2h``, ``8G``), and numbers too: ``time_s``, ``memory_bytes``, ``tmp_bytes``.
+    """
+    facts: dict[str, object] = {
+        "time": format_time(request.time_limit_s) if request.time_limit_s is not None else None,
+        "time_s": request.time_limit_s,
+        "memory": format_memory(request.memory_bytes) if request.memory_bytes else None,
+        "memory_bytes": request.memory_bytes or None,
+        "cpus": request.cpus,
+        "gpus": request.gpus,
+        "gpu_type": request.gpu_type,
+        "nodes": request.nodes,
+        "tasks_per_node": request.tasks_per_node,
+        "partition": request.partition,
+        "queue": request.partition,
+        "account": request.account,
+        "qos": request.qos,
+        "tmp": format_memory(request.tmp_bytes) if request.tmp_bytes is not None else None,
+        "tmp_bytes": request.tmp_bytes,
+    }
+    return {name: value for name, value in facts.items() if value is not None}
+
+
+def task_facts(task: Task, attempt: int, run: RunFacts) -> Mapping[str, object]:
+    """``task`` in expressions."""
+    return {"index": task.index, "id": task.id, "attempt": attempt, "dir": run.task_dir(task.index)}

@@ -1,0 +1,149 @@
+"""Job templates: ours, a user's that extends ours, and a user's plain script with ``{{ hpcsweep }}`` in it.
+
+Imported only where a script is rendered (it needs Jinja2).
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Collection, Mapping
+from typing import TYPE_CHECKING, Any
+
+from jinja2 import BaseLoader, nodes
+from jinja2.exceptions import TemplateError, TemplateNotFound, TemplateSyntaxError
+from jinja2.runtime import BlockReference, Macro
+
+from hpcsweep.errors import HpcsweepError
+from hpcsweep.expressions import ExpressionError, text_of
+from hpcsweep.expressions.names import Names
+from hpcsweep.expressions.sandbox import Sandbox, check_words, make_environment
+from hpcsweep.render.quote import quote, quote_always
+
+if TYPE_CHECKING:
+    from hpcsweep.render.script import Pieces
+
+_MARK = re.compile(r"\{\{-?\s*hpcsweep\s*-?\}\}")
+_MARK_LINE = re.compile(rf"^[ \t]*{_MARK.pattern}[ \t]*$", re.MULTILINE)
+_NO_TASKS = (
+    "write `{{ hpcsweep }}` on a line of its own where the tasks shall run, "
+    'or begin with `{% extends "slurm.sh.j2" %}` and fill its blocks'
+)
+
+
+class _Shell(str):
+    """Bash text that is put in as it is."""
+
+    __slots__ = ()
+
+
+class _Facts(dict[str, object]):
+    """``hpcsweep`` in a template: the facts by name, and by itself the place where the tasks run."""
+
+    def __init__(self, facts: Mapping[str, object], tasks: str) -> None:
+        super().__init__(facts)
+        self.tasks = _Shell(tasks)
+
+
+class _OurTemplates(BaseLoader):
+    """What ``{% extends %}`` finds."""
+
+    def __init__(self, read_template: Callable[[str], str]) -> None:
+        self._read = read_template
+
+    def get_source(self, _environment: Any, template: str) -> tuple[str, None, None]:
+        return self._read(template), None, None
+
+
+class _JobEnvironment(Sandbox):
+    """Where what a block or a macro prints is bash already."""
+
+    def call(self, __context: Any, __obj: Any, *args: Any, **kwargs: Any) -> Any:  # noqa: N803 Jinja's own names
+        result = super().call(__context, __obj, *args, **kwargs)
+        return _Shell(result) if isinstance(__obj, BlockReference | Macro) else result
+
+
+def render_job_template(text: str, source: str, pieces: Pieces, read_template: Callable[[str], str]) -> str:
+    """The script; values in it are quoted for the shell as they are in commands.
+
+    Raises:
+        HpcsweepError: with the template's name (``source``) and line.
+    """
+    environment = make_environment(_JobEnvironment, loader=_OurTemplates(read_template), finalize=_text)
+    try:
+        tree = environment.parse(text)
+        _check(tree, text, source, pieces.names)
+        check_words(environment, tree)
+        context = {
+            **pieces.extra,
+            "hpcsweep": _Facts(pieces.extra["hpcsweep"], _as_function(pieces)),
+            "directives": _Shell("\n".join(pieces.directives)),
+            "header": _Shell(pieces.header),
+            "runner": _Shell(pieces.runner),
+            "setup": _Shell(pieces.setup),
+            "teardown": _Shell(pieces.teardown),
+            "tasks": _Shell("hpcsweep_main"),
+            "functions": lambda setup, teardown: _Shell(_functions(pieces, setup, teardown)),
+        }
+        return environment.from_string(text).render(context)
+    except TemplateSyntaxError as error:
+        hint = "a `{%` or `{{` that is not meant for hpcsweep goes between {% raw %} and {% endraw %}"
+        raise HpcsweepError(f"{source}:{error.lineno}: this is not understood: {error.message}", hint) from error
+    except TemplateNotFound as error:
+        raise HpcsweepError(f"{source}: hpcsweep has no template {error.message!r}") from error
+    except TemplateError as error:
+        raise HpcsweepError(f"{source}: {error.message}", "a template may use `resources` and `hpcsweep`") from error
+    except ExpressionError as error:
+        raise HpcsweepError(f"{source}: {error.message}", error.hint) from error
+
+
+def _text(value: Any) -> str:
+    if isinstance(value, _Shell):
+        return value
+    if isinstance(value, _Facts):
+        return value.tasks
+    return quote(text_of(value))
+
+
+def _check(tree: nodes.Template, text: str, source: str, names: Collection[str]) -> None:
+    own = {node.name for node in tree.find_all(nodes.Name) if node.ctx != "load"}
+    known = Names(names)
+    for node in tree.find_all(nodes.Name):
+        if node.ctx == "load" and (node.name == "params" or (node.name not in own and known.is_prefix(node.name))):
+            raise HpcsweepError(
+                f"{source}:{node.lineno}: `{node.name}` is a parameter, and the script is the same for all tasks",
+                "parameters reach the program in the command, and as HPCSWEEP_PARAM_<name>",
+            )
+    if tree.find(nodes.Extends) is not None or any(block.name == "task" for block in tree.find_all(nodes.Block)):
+        return
+    marks = len(_MARK.findall(text))
+    if marks == 0:
+        raise HpcsweepError(f"{source} does not say where the tasks run", _NO_TASKS)
+    if marks > 1:
+        raise HpcsweepError(f"{source} says {marks} times where the tasks run", "keep one `{{ hpcsweep }}`")
+    if not _MARK_LINE.search(text):
+        raise HpcsweepError(f"{source}: `{{{{ hpcsweep }}}}` does not stand on a line of its own", _NO_TASKS)
+
+
+def _functions(pieces: Pieces, setup: str, teardown: str) -> str:
+    """The functions of the sweep's own text: what a runner does not find, it does not call.
+
+    The text is evaluated, so that what is wrong with it is a failure with a message in the task's log, and not a script that
+    bash cannot read.
+    """
+    parts = [
+        f"hpcsweep_{name}() {{\n  eval {quote_always(text.strip(chr(10)))}\n}}\n"
+        for name, text in (("setup", setup), ("teardown", teardown))
+        if text.strip()
+    ]
+    if pieces.contain:
+        parts.append(pieces.contain + "\n")
+    return "\n".join(parts)
+
+
+def _as_function(pieces: Pieces) -> str:
+    """Our part of a plain script, as one function: bash has read it whole before it runs."""
+    body = [pieces.header, pieces.runner, _functions(pieces, pieces.setup, pieces.teardown), "hpcsweep_main"]
+    return (
+        "\n\n".join(["hpcsweep_element_of_the_array() {\n" + body[0], *filter(None, body[1:])])
+        + "\n}\nhpcsweep_element_of_the_array"
+    )

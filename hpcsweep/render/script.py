@@ -1,0 +1,160 @@
+"""The job script of an array: the template with the header, the runner, and the sweep's own setup in it."""
+
+from __future__ import annotations
+
+import posixpath
+import re
+from collections.abc import Callable, Collection, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from hpcsweep.errors import HpcsweepError
+from hpcsweep.model import Request, Settings
+from hpcsweep.render.container import container_function
+from hpcsweep.render.directives import add_directives
+from hpcsweep.render.facts import RunFacts, resource_facts
+from hpcsweep.render.quote import quote_always
+from hpcsweep.render.shared import compile_shared_shell
+
+_PREFIXES = {"slurm": "#SBATCH"}
+_CALL = "hpcsweep_main"
+_BASH = re.compile(r"#!\s*(/\S*/)?(bash|env\s+(-S\s+)?bash)(\s|$)")
+
+
+@dataclass(frozen=True, kw_only=True)
+class ScriptFacts:
+    """What one array's script is made of, beside the run's settings (docs/design.md, section 6).
+
+    ``names`` are all parameters of the sweep: a script may not use them, and is told so. ``directives`` are the scheduler's
+    lines for the array's request (``Scheduler.directives``).
+    """
+
+    run: RunFacts
+    tag: str
+    array: int
+    positions: int
+    chunk_size: int
+    chunk_hashes: Sequence[str]
+    request: Request
+    kill_wait_s: int
+    names: Collection[str] = ()
+    directives: Sequence[str] = ()
+    enforces_time_limit: bool = False
+    tasks_per_element: int = 1
+    condition: str = ""
+    total: int = 0
+    watch_s: int | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Pieces:
+    """What a job template is filled with: parts of bash text, and what its own expressions may use."""
+
+    names: Collection[str]
+    extra: Mapping[str, Any]
+    directives: Sequence[str]
+    header: str
+    runner: str
+    setup: str
+    teardown: str
+    contain: str
+
+
+def render_script(
+    settings: Settings,
+    facts: ScriptFacts,
+    *,
+    runner: str,
+    read_template: Callable[[str], str],
+) -> str:
+    """The whole script of an array.
+
+    Args:
+        settings: the run's settings; ``template`` is the text of the user's own template, or None.
+        facts: the run and the array.
+        runner: the text of runner/runner.sh.
+        read_template: gives the text of one of our templates by its name (``templates.read_template``).
+
+    Raises:
+        HpcsweepError: when the template, setup or teardown cannot be rendered, the template has no place for the tasks, or
+            its directives contradict the sweep's settings.
+    """
+    from hpcsweep.render.job_template import render_job_template
+
+    extra = {"resources": resource_facts(facts.request), "hpcsweep": facts.run.as_mapping()}
+    pieces = Pieces(
+        names=facts.names,
+        extra=extra,
+        directives=facts.directives,
+        header=render_header(settings, facts),
+        runner=runner.rstrip("\n"),
+        setup=_shell_text(settings.setup, "setup", facts.names, extra),
+        teardown=_shell_text(settings.teardown, "teardown", facts.names, extra),
+        contain="" if settings.container is None else container_function(settings.container, facts.run.cwd),
+    )
+    source = settings.template_path or "the template"
+    text = settings.template if settings.template is not None else read_template(f"{facts.run.scheduler}.sh.j2")
+    script = render_job_template(text, source, pieces, read_template)
+    check_script(script, source)
+    prefix = _PREFIXES.get(facts.run.scheduler)
+    return script if prefix is None else add_directives(script, list(facts.directives), prefix, source)
+
+
+def render_header(settings: Settings, facts: ScriptFacts) -> str:
+    """The assignments that the runner reads."""
+    run = facts.run
+    workdir = "task" if settings.workdir == "task" else posixpath.normpath(posixpath.join(run.cwd, settings.workdir))
+    texts = {
+        "version": run.version,
+        "scheduler": run.scheduler,
+        "run": run.name,
+        "run_uid": run.uid,
+        "run_dir": run.run_dir,
+        "tag": facts.tag,
+        "array": f"{facts.array:03d}",
+        "workdir": workdir,
+        "umask": "" if settings.umask is None else f"{settings.umask:03o}",
+        "condition": facts.condition,
+    }
+    numbers = {
+        "positions": facts.positions,
+        "tasks_per_element": facts.tasks_per_element,
+        "chunk_size": facts.chunk_size,
+        "time_limit_s": facts.request.time_limit_s,
+        "enforce_time_limit": int(facts.enforces_time_limit),
+        "kill_wait_s": facts.kill_wait_s,
+        "total": facts.total,
+    }
+    lines = ["# shellcheck disable=SC2034 # the functions below read these"]
+    lines += [f"hpcsweep_{name}={quote_always(value)}" for name, value in texts.items()]
+    lines += [f"hpcsweep_{name}={'' if number is None else number}" for name, number in numbers.items()]
+    if facts.watch_s is not None:
+        lines.append(f"hpcsweep_watch_s={facts.watch_s}")
+    return "\n".join([*lines, "hpcsweep_chunk_hashes=(", *(f"  {digest}" for digest in facts.chunk_hashes), ")"])
+
+
+def check_script(script: str, source: str) -> None:
+    """Refuse a script that could not run its tasks.
+
+    Raises:
+        HpcsweepError: no ``#!`` line, another shell than bash, or no place for the tasks.
+    """
+    first = script.partition("\n")[0]
+    if not first.startswith("#!"):
+        raise HpcsweepError(f"{source}: a job script begins with `#!/bin/bash`", "make it the first line")
+    if not _BASH.match(first):
+        raise HpcsweepError(f"{source}: its first line is `{first}`, and the tasks need bash", "write `#!/bin/bash`")
+    if not re.search(rf"^\s*{_CALL}\s*$", script, re.MULTILINE):
+        raise HpcsweepError(
+            f"{source} has no place for the tasks: its block `task` leaves them out", "write `{{ super() }}` in the block"
+        )
+
+
+def _shell_text(text: str, key: str, names: Collection[str], extra: Mapping[str, object]) -> str:
+    if not text.strip():
+        return ""
+    try:
+        rendered = compile_shared_shell(text, key, names).render({}, extra)
+    except HpcsweepError as error:
+        raise HpcsweepError(f"{key}: {error.message}", error.hint) from error
+    return str(rendered).rstrip("\n")
