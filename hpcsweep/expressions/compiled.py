@@ -22,9 +22,10 @@ def evaluator(tree: nodes.Expr) -> Callable[[Params, Mapping[str, object]], Any]
     target = nodes.Name("_result", "store", lineno=1)
     whole = nodes.Template([nodes.Assign(target, copy.deepcopy(tree), lineno=1)], lineno=1)
     template = _compile(whole)
+    globals_ = dict(environment().globals)  # given with the point: Jinja would copy them slowly, each time
 
     def evaluate(params: Params, extra: Mapping[str, object]) -> Any:
-        context = template.new_context({**extra, "params": Point(params)})
+        context = template.new_context({**globals_, **extra, "params": Point(params)}, shared=True)
         for _text in template.root_render_func(context):
             pass
         return context.vars["_result"]
@@ -35,9 +36,11 @@ def evaluator(tree: nodes.Expr) -> Callable[[Params, Mapping[str, object]], Any]
 def renderer(tree: nodes.Template) -> Callable[[Params, Mapping[str, object]], str]:
     """A function point, extra -> the text."""
     template = _compile(tree)
+    globals_ = dict(environment().globals)
 
     def render(params: Params, extra: Mapping[str, object]) -> str:
-        return "".join(template.root_render_func(template.new_context({**extra, "params": Point(params)})))
+        context = template.new_context({**globals_, **extra, "params": Point(params)}, shared=True)
+        return "".join(template.root_render_func(context))
 
     return render
 

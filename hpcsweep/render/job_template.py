@@ -57,9 +57,9 @@ class _OurTemplates(BaseLoader):
 class _JobEnvironment(Sandbox):
     """Where what a block or a macro prints is bash already."""
 
-    def call(self, __context: Any, __obj: Any, *args: Any, **kwargs: Any) -> Any:  # noqa: N803 Jinja's own names
-        result = super().call(__context, __obj, *args, **kwargs)
-        return _Shell(result) if isinstance(__obj, BlockReference | Macro) else result
+    def call(self, context: Any, obj: Any, /, *args: Any, **kwargs: Any) -> Any:
+        result = super().call(context, obj, *args, **kwargs)
+        return _Shell(result) if isinstance(obj, BlockReference | Macro) else result
 
 
 def render_job_template(text: str, source: str, pieces: Pieces, read_template: Callable[[str], str]) -> str:

@@ -30,6 +30,15 @@ class _File:
     source: str  # for messages
 
 
+@dataclass(kw_only=True)
+class _Shared:
+    """What all tasks with one request have in common."""
+
+    request: Request
+    extra: Mapping[str, object]
+    env: tuple[list[str], list[str]] | None = None
+
+
 class TaskRenderer:
     """Renders the records of a run's tasks; everything is compiled once.
 
@@ -53,7 +62,7 @@ class TaskRenderer:
         self._links = [_link(source, run.cwd) for source in settings.link]
         stdin = settings.stdin
         self._stdin = None if stdin is None else _compile("stdin", lambda: compile_template(stdin, names=names))
-        self._resources: tuple[Request, Mapping[str, object]] = (Request(), resource_facts(Request()))
+        self._shared = self._share(Request())
         last = settings.finally_
         self._finally = None if last is None else _compile("finally.command", lambda: compile_command(last.command, names=()))
 
@@ -72,7 +81,7 @@ class TaskRenderer:
             command = self._render_command(task, extra)
             params = [
                 f"hpcsweep_params={quote_always(canonical(task.params))}",
-                *self._program(command, param_assignments(task.params, self._variables), extra),
+                *self._program(command, param_assignments(task.params, self._variables)),
                 f"hpcsweep_files() {{ {self._inputs(task, extra)}; }}",
             ]
             if self._stdin is not None:
@@ -85,14 +94,31 @@ class TaskRenderer:
         """The block of the ``finally`` command, which has no parameters, files or stdin."""
         if self._finally is None:
             raise HpcsweepError("the sweep has no `finally` command")
-        extra = {"resources": resource_facts(request), "hpcsweep": self._hpcsweep}
-        lines = ["hpcsweep_params='{}'", *self._program(self._finally.render({}, extra), [], extra), "hpcsweep_files() { :; }"]
+        self._use(request)
+        command = self._finally.render({}, self._shared.extra)
+        lines = ["hpcsweep_params='{}'", *self._program(command, []), "hpcsweep_files() { :; }"]
         return _block(position, f"hpcsweep_task=finally hpcsweep_attempt={attempt} hpcsweep_point=''", lines)
 
+    def _share(self, request: Request) -> _Shared:
+        extra = {"resources": resource_facts(request), "hpcsweep": self._hpcsweep}
+        return _Shared(request=request, extra=extra)
+
+    def _use(self, request: Request) -> None:
+        if self._shared.request != request:
+            self._shared = self._share(request)
+
     def _extra(self, task: Task, request: Request, attempt: int) -> dict[str, object]:
-        if self._resources[0] != request:
-            self._resources = (request, resource_facts(request))
-        return {"resources": self._resources[1], "task": task_facts(task, attempt, self._run), "hpcsweep": self._hpcsweep}
+        self._use(request)
+        return {**self._shared.extra, "task": task_facts(task, attempt, self._run)}
+
+    def _environment(self) -> tuple[list[str], list[str]]:
+        """``env:`` rendered, once for all tasks with the same request."""
+        if self._shared.env is None:
+            try:
+                self._shared.env = self._env.render(self._shared.extra)
+            except ExpressionError as error:
+                raise ExpressionError(f"env: {error.message}", error.hint) from error
+        return self._shared.env
 
     def _render_command(self, task: Task, extra: Mapping[str, object]) -> str | tuple[str, ...]:
         command = self._command.render(task.params, extra)
@@ -100,9 +126,9 @@ class TaskRenderer:
             raise ExpressionError("the command comes to no word", "its first word is the program")
         return command
 
-    def _program(self, command: str | tuple[str, ...], params: list[str], extra: Mapping[str, object]) -> list[str]:
+    def _program(self, command: str | tuple[str, ...], params: list[str]) -> list[str]:
         """The command and its environment."""
-        assignments, unset = self._env.render(extra)
+        assignments, unset = self._environment()
         steps = []
         if params or assignments:
             steps.append(f"export {' '.join([*params, *assignments])}")
