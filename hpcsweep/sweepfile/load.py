@@ -13,6 +13,7 @@ from hpcsweep.expressions import RESERVED, compile_template
 from hpcsweep.model import Container, Finally, Settings, Value
 from hpcsweep.render.command import compile_command
 from hpcsweep.sweepfile import nodes
+from hpcsweep.sweepfile.assignments import read_assignments
 from hpcsweep.sweepfile.front_end import place_in
 from hpcsweep.sweepfile.kinds import FileRef
 from hpcsweep.sweepfile.overrides import apply_overrides
@@ -20,14 +21,12 @@ from hpcsweep.sweepfile.profiles import Layer, ProfileLayers, merge_layers, read
 from hpcsweep.sweepfile.resources import is_expression, merge
 from hpcsweep.sweepfile.settings import ARRAY_KEYS, KEYS, SPACE_KEYS, read_settings
 from hpcsweep.sweepfile.space_reader import read_space
-from hpcsweep.sweepfile.yaml_reader import comment_cut, read_value, read_yaml
+from hpcsweep.sweepfile.yaml_reader import comment_cut, read_yaml
 
 if TYPE_CHECKING:
     from hpcsweep.space import SweepSpace
 
 _BUILT_IN_TEMPLATES = ("slurm.sh.j2", "local.sh.j2")
-_NESTED = ("resources", "array", "container", "finally")
-_FREE = ("slurm", "env", "files")
 _TAKEN_OVER_BY_FINALLY = ("partition", "account", "qos")
 _VARIABLE = re.compile(r"\$(?:\{(?P<braced>\w+)\}|(?P<bare>\w+))", re.ASCII)
 
@@ -83,7 +82,7 @@ def load_sweep(  # noqa: PLR0913 - everything that the outside world says comes 
     faults = Faults()
     tree = read_yaml(text, path, faults)
     below = read_profiles(profiles, profile=profile, environ=environ, host=host, faults=faults)
-    above = _read_assignments(settings, faults)
+    above = read_assignments(settings, faults)
     if not isinstance(tree, nodes.Mapping):
         faults.raise_any()
         raise HpcsweepError(f"{path}: not a sweep file")
@@ -144,42 +143,6 @@ def _read_table(path: str, read_file: Callable[[str], str]) -> str:
 def _beside(file: str, path: str) -> str:
     """``path`` as the file that mentions it means it."""
     return posixpath.normpath(posixpath.join(posixpath.dirname(file), path))
-
-
-def _read_assignments(assignments: Sequence[str], faults: Faults) -> list[Layer]:
-    """One layer for each ``--set``, so that the later wins."""
-    layers = []
-    for assignment in assignments:
-        place = Place(file=f"--set {assignment if len(assignment) <= 80 else assignment[:77] + '...'}")
-        key, equals, written = assignment.partition("=")
-        if not equals or not key.strip():
-            faults.add(place, "expected KEY=VALUE", "--set resources.time=1h")
-            continue
-        parts = _key_path(key.strip())
-        if parts[0] in ("space", "spaces", "sweep"):
-            faults.add(place, f"`{parts[0]}` is not changed by --set", "-p lr=0.1,0.2 replaces or adds a parameter")
-            continue
-        if len(parts) > 1 and parts[0] in KEYS and parts[0] not in (*_NESTED, *_FREE):
-            faults.add(place, f"`{parts[0]}` has no keys below it", f"--set {parts[0]}=VALUE")
-            continue
-        node = read_value(written, place.file, faults)
-        if node is None:
-            continue
-        if isinstance(node, nodes.Scalar):
-            node = replace(node, place=place)
-        for part in reversed(parts):
-            node = nodes.Mapping(place=place, entries=((nodes.Scalar(place=place, value=part, text=part), node),))
-        if isinstance(node, nodes.Mapping):
-            layers.append(Layer(label="--set", mapping=node))
-    return layers
-
-
-def _key_path(key: str) -> list[str]:
-    """``resources.time`` in its parts; in ``files.input.nml`` the name is ``input.nml``."""
-    first, dot, rest = key.partition(".")
-    if not dot:
-        return [first]
-    return [first, rest] if first in _FREE else [first, *rest.split(".")]
 
 
 def _check_names(names: Collection[str], sweep: nodes.Mapping, faults: Faults) -> bool:

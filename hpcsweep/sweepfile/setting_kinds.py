@@ -1,0 +1,260 @@
+"""The kinds of single settings: names, options, variables, patterns and the like, each with its own rules."""
+
+from __future__ import annotations
+
+import re
+from typing import Any
+
+from hpcsweep.errors import HpcsweepError
+from hpcsweep.sweepfile import nodes
+from hpcsweep.sweepfile.kinds import (
+    TEXTS,
+    FileRef,
+    Key,
+    Kind,
+    Schema,
+    Where,
+    check_template,
+    entries,
+    one_of,
+    read_text,
+    table,
+    whole,
+)
+from hpcsweep.sweepfile.nodes import Node
+from hpcsweep.sweepfile.resources import RESOURCE_ALIASES, RESOURCE_KEYS, ResourceKey, is_expression
+
+REDUCTIONS = ("last", "min", "max", "mean")
+_ENV_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
+_OPTION_NAME = re.compile(r"[A-Za-z][A-Za-z0-9_-]*")
+_SCALAR: Schema = {"type": ["string", "number", "boolean", "null"]}
+_OURS_IN_TASK_FOLDER = re.compile(r"params\.json|attempt-.*\.log")
+
+
+def _read_name(node: Node, where: Where) -> str | None:
+    value = read_text(node, where)
+    if value is not None and (len(value) > 100 or "/" in value or not value.isprintable()):
+        where.wrong(node, "a name has at most 100 characters, without slashes and line ends")
+        return None
+    return value
+
+
+def _read_scheduler(node: Node, where: Where) -> str | None:
+    if isinstance(node, nodes.Scalar) and node.value in ("pbs", "torque"):
+        where.wrong(node, f"`{node.value}` is not yet in this version", "there are auto, slurm and local")
+        return None
+    return _SCHEDULERS.read(node, where)  # type: ignore[no-any-return] # kinds read any type
+
+
+def _read_file(node: Node, where: Where) -> FileRef | None:
+    value = read_text(node, where)
+    if value is None or not isinstance(node, nodes.Scalar):
+        return None
+    if is_expression(value) and "\n" not in value:
+        where.wrong(node, "no expressions here: the file is read once, at submit", "write {% if %} inside the file")
+        return None
+    return FileRef(path=value, node=node)
+
+
+def _read_stdin(node: Node, where: Where) -> FileRef | str | None:
+    value = read_text(node, where)
+    if value is None or not isinstance(node, nodes.Scalar):
+        return None
+    if "\n" in value or is_expression(value):
+        check_template(node, value, where, sees_parameters=True)
+        return value
+    return FileRef(path=value, node=node)
+
+
+def _resource(name: str, key: ResourceKey, *, sees_parameters: bool) -> Kind:
+    def read(node: Node, where: Where) -> Any:
+        if not isinstance(node, nodes.Scalar):
+            where.expected(node, key.expected)
+        elif isinstance(node.value, str) and is_expression(node.value):
+            check_template(node, node.value, where, sees_parameters=sees_parameters)
+        else:
+            try:
+                key.read(node.value)
+            except HpcsweepError as error:
+                where.wrong(node, error.message, error.hint)
+        return nodes.to_data(node)
+
+    schema: Schema = {"type": list(key.types)}
+    if key.minimum is not None:
+        schema["minimum"] = key.minimum
+    if name == "time":
+        schema["examples"] = ["90m", "1h30m", "2d", "01:30:00"]
+    return Kind(read=read, schema=schema)
+
+
+def resources(*, sees_parameters: bool) -> Kind:
+    """The mapping ``resources:``; without parameters for ``finally``."""
+    keys = {
+        name: Key(kind=_resource(name, key, sees_parameters=sees_parameters), help=key.help)
+        for name, key in RESOURCE_KEYS.items()
+    }
+    return table(keys, aliases=RESOURCE_ALIASES, other=RESOURCE_WORDS)
+
+
+RESOURCE_WORDS = {
+    "mem": "it is called `memory`",
+    "walltime": "it is called `time`",
+    "time_limit": "it is called `time`",
+    "timeout": "it is called `time`",
+    "cores": "it is called `cpus`",
+    "ncpus": "it is called `cpus`",
+    "cpus_per_task": "it is called `cpus`",
+    "gpu": "it is called `gpus`",
+    "ngpus": "it is called `gpus`",
+    "ntasks_per_node": "it is called `tasks_per_node`",
+    "mem_per_cpu": "options of sbatch go under `slurm:`, as they are",
+    "gres": "write gpus: 2 and gpu_type: a100; options of sbatch go under `slurm:`, as they are",
+    "constraint": "options of sbatch go under `slurm:`, as they are",
+    "ntasks": "write nodes: and tasks_per_node:",
+}
+
+
+def _read_option(node: Node, where: Where) -> Any:
+    value = nodes.to_data(node)
+    if isinstance(value, list | dict):
+        where.expected(node, "a text, a number, true or false", "several values go into one text: a,b")
+    elif is_expression(value):
+        where.wrong(
+            node, "no expressions here: these options are the same for all tasks", "what differs goes under `resources:`"
+        )
+    return value
+
+
+def _is_option_name(key: nodes.Scalar, where: Where) -> bool:
+    if _OPTION_NAME.fullmatch(key.text):
+        return True
+    bare = key.text.lstrip("-").split("=")[0]
+    hint = f"write `{bare}:` without dashes" if _OPTION_NAME.fullmatch(bare) else ""
+    where.faults.add(key.place, f"{where.key}: `{key.text}` is no option's name", hint)
+    return False
+
+
+def _read_env(node: Node, where: Where) -> Any:
+    if not isinstance(node, nodes.Scalar):
+        where.expected(node, "a text, a number, true or false")
+    elif isinstance(node.value, str):
+        check_template(node, node.value, where, sees_parameters=False)
+    return nodes.to_data(node)
+
+
+def _is_env_name(key: nodes.Scalar, where: Where) -> bool:
+    if not _ENV_NAME.fullmatch(key.text):
+        where.faults.add(
+            key.place, f"{where.key}: `{key.text}` is no variable's name", "letters, digits and _, not starting with a digit"
+        )
+        return False
+    if key.text.startswith("HPCSWEEP_"):
+        where.faults.add(
+            key.place, f"{where.key}: variables that begin with HPCSWEEP_ are hpcsweep's own", "choose another name"
+        )
+        return False
+    return True
+
+
+def _is_target(key: nodes.Scalar, where: Where) -> bool:
+    parts = key.text.split("/")
+    if key.text.startswith("/") or ".." in parts or not key.text.strip() or parts[-1] in ("", "."):
+        where.faults.add(
+            key.place,
+            f"{where.key}: `{key.text}` is no file in the task's folder",
+            "write a relative path without .., such as in/input.nml",
+        )
+        return False
+    if _OURS_IN_TASK_FOLDER.fullmatch(key.text):
+        where.faults.add(key.place, f"{where.key}: `{key.text}` is written by hpcsweep itself", "choose another name")
+        return False
+    check_template(key, key.text, where, sees_parameters=True)
+    return True
+
+
+def _read_links(node: Node, where: Where) -> tuple[str, ...] | None:
+    paths: tuple[str, ...] | None = TEXTS.read(node, where)
+    seen: dict[str, str] = {}
+    for path in paths or ():
+        name = path.rstrip("/").rpartition("/")[2]
+        if is_expression(path):
+            where.wrong(node, f"`{path}`: no expressions here", "the links are the same for all tasks")
+        elif name in ("", ".", ".."):
+            where.wrong(node, f"`{path}` gives no name for the link", "name the folder or file itself")
+        elif name in seen:
+            where.wrong(node, f"`{seen[name]}` and `{path}` would both be called `{name}`")
+        elif _OURS_IN_TASK_FOLDER.fullmatch(name):
+            where.wrong(node, f"`{name}` is written by hpcsweep itself", "link the folder that it is in")
+        seen[name] = path
+    return paths
+
+
+def _read_metrics(node: Node, where: Where) -> tuple[str, ...] | None:
+    patterns: tuple[str, ...] | None = TEXTS.read(node, where)
+    for pattern in patterns or ():
+        check_template(node, pattern, where, sees_parameters=True)
+        if not is_expression(pattern) and (pattern.startswith("/") or ".." in pattern.split("/")):
+            where.wrong(
+                node,
+                f"`{pattern}` is outside the task's folder",
+                "every task would read the same files; name the task's own with an expression: out/{{ lr }}.csv",
+            )
+    return patterns
+
+
+def _read_objective(node: Node, where: Where) -> str | None:
+    value = read_text(node, where)
+    if value is None:
+        return None
+    name, *rest = (part.strip() for part in value.split(":"))
+    if not name or len(rest) not in (1, 2) or rest[-1] not in ("min", "max") or (len(rest) == 2 and rest[0] not in REDUCTIONS):
+        hint = f"write val_loss:min, or val_loss:last:min; the word between is one of {', '.join(REDUCTIONS)}"
+        where.wrong(node, f"`{value}` is no objective", hint)
+        return None
+    return ":".join((name, *rest))
+
+
+def _read_umask(node: Node, where: Where) -> int | None:
+    written = node.text if isinstance(node, nodes.Scalar) and type(node.value) in (str, int) else ""
+    if not re.fullmatch(r"(0o)?[0-7]{1,4}", written):
+        where.expected(node, "an octal number such as 027")
+        return None
+    mask = int(written.removeprefix("0o"), 8)
+    if mask & 0o700 or mask > 0o777:
+        where.wrong(node, f"`{written}` takes your own rights away", "write one such as 027, 077 or 002")
+        return None
+    return mask
+
+
+def _read_group(node: Node, where: Where) -> str | None:
+    if isinstance(node, nodes.Scalar) and type(node.value) is int:
+        return node.text
+    value = read_text(node, where)
+    if value is not None and any(char.isspace() for char in value):
+        where.expected(node, "a group's name")
+        return None
+    return value
+
+
+def _one_for_now(node: Node, where: Where) -> int | None:
+    value: int | None = whole(1).read(node, where)
+    if value is not None and value > 1:
+        where.wrong(node, f"{value} is not yet in this version", "each element runs one task; leave it out")
+    return value
+
+
+_SCHEDULERS = one_of("auto", "slurm", "local")
+
+NAME = Kind(read=_read_name, schema={"type": "string", "maxLength": 100})
+SCHEDULER = Kind(read=_read_scheduler, schema=_SCHEDULERS.schema)
+FILE = Kind(read=_read_file, schema={"type": "string"})
+FILES = entries(FILE, check_name=_is_target)
+STDIN = Kind(read=_read_stdin, schema={"type": "string"})
+OPTIONS = entries(Kind(read=_read_option, schema=_SCALAR), check_name=_is_option_name)
+ENV = entries(Kind(read=_read_env, schema=_SCALAR), check_name=_is_env_name)
+LINKS = Kind(read=_read_links, schema=TEXTS.schema)
+METRICS = Kind(read=_read_metrics, schema=TEXTS.schema)
+OBJECTIVE = Kind(read=_read_objective, schema={"type": "string", "pattern": f"^[^:]+(:({'|'.join(REDUCTIONS)}))?:(min|max)$"})
+UMASK = Kind(read=_read_umask, schema={"type": ["string", "integer"]})
+GROUP = Kind(read=_read_group, schema={"type": ["string", "integer"]})
+ONE_FOR_NOW = Kind(read=_one_for_now, schema={"const": 1})
