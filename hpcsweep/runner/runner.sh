@@ -40,7 +40,10 @@ hpcsweep_main() {
 hpcsweep_save_shell() {
   # A user's own script may have set anything before it came to us.
   hpcsweep_saved_options=:$SHELLOPTS:$BASHOPTS: hpcsweep_saved_ifs=${IFS-unset}
+  hpcsweep_saved_locale=${LC_ALL-unset}
   hpcsweep_plain_shell
+  # Bytes are bytes here: in some locales a quote may be the second half of a character.
+  LC_ALL=C
   trap - DEBUG ERR RETURN
   if [[ $hpcsweep_saved_options == *:allexport:* ]]; then
     export -n "${!hpcsweep_@}"
@@ -55,8 +58,17 @@ hpcsweep_plain_shell() {
   IFS=$' \t\n'
 }
 
+hpcsweep_restore_locale() {
+  if [[ $hpcsweep_saved_locale == unset ]]; then
+    unset -v LC_ALL
+  else
+    LC_ALL=$hpcsweep_saved_locale
+  fi
+} 2>/dev/null # bash has complained at its start if this machine does not have it
+
 hpcsweep_restore_shell() {
   local name
+  hpcsweep_restore_locale
   for name in nullglob failglob nocaseglob nocasematch dotglob; do
     [[ $hpcsweep_saved_options != *:$name:* ]] || shopt -s "$name"
   done
@@ -103,7 +115,7 @@ hpcsweep_find_element() {
 }
 
 hpcsweep_find_run() {
-  local LC_ALL=C text=''
+  local text=''
   hpcsweep_events=$hpcsweep_run_dir/arrays/$hpcsweep_array/events
   if [[ ! -d $hpcsweep_events ]]; then
     hpcsweep_say "the run folder $hpcsweep_run_dir is gone; nothing was run"
@@ -165,7 +177,7 @@ hpcsweep_run_position() {
 }
 
 hpcsweep_read_chunk() {
-  local LC_ALL=C IFS='' lines=() file
+  local IFS='' lines=() file
   printf -v file '%s/arrays/%s/tasks/%04d.sh' "$hpcsweep_run_dir" "$hpcsweep_array" $((hpcsweep_position / hpcsweep_chunk_size))
   if ! { mapfile lines <"$file"; } 2>/dev/null; then
     hpcsweep_say "the commands in $file could not be read"
@@ -178,7 +190,7 @@ hpcsweep_read_chunk() {
 hpcsweep_is_chunk_intact() {
   # The hash is of what is in memory, not of the file, which may change while we look. Opened for reading and writing,
   # the pipe that brings the hash stays open and serves later for the child's messages.
-  local LC_ALL=C hash rest
+  local hash rest
   exec {hpcsweep_pipe}<> <(hpcsweep_hash)
   read -r -t 300 hash rest <&"$hpcsweep_pipe"
   [[ $hash == "${hpcsweep_chunk_hashes[hpcsweep_position / hpcsweep_chunk_size]}" ]]
@@ -186,12 +198,14 @@ hpcsweep_is_chunk_intact() {
 
 hpcsweep_hash() {
   export PATH=/usr/bin:/bin:$PATH LD_PRELOAD='' LD_LIBRARY_PATH=''
+  # A short here-string is a pipe in newer bash, and saves a process; else it is a file, for which there may be no room.
+  if ((BASH_VERSINFO[0] * 100 + BASH_VERSINFO[1] >= 501 && ${#hpcsweep_chunk} < 60000)) && [[ $hpcsweep_chunk == *$'\n' ]]; then
+    exec sha256sum <<<"${hpcsweep_chunk%$'\n'}"
+  fi
   exec sha256sum < <(printf %s "$hpcsweep_chunk")
 }
 
 hpcsweep_evaluate_chunk() {
-  # In the C locale bytes are bytes: in some others a quote may be the second half of a character.
-  local LC_ALL=C
   unset -v hpcsweep_task hpcsweep_attempt hpcsweep_command hpcsweep_argv hpcsweep_stdin
   unset -f hpcsweep_env hpcsweep_files
   eval "$hpcsweep_chunk"
@@ -199,7 +213,7 @@ hpcsweep_evaluate_chunk() {
 
 hpcsweep_guess_task() {
   # Of an edited chunk nothing is run; only the numbers are taken, so that the failure is recorded where it belongs.
-  local LC_ALL=C rest
+  local rest
   unset -v hpcsweep_task hpcsweep_attempt
   rest=${hpcsweep_chunk#*"if ((hpcsweep_position == $hpcsweep_position)); then"$'\n'}
   if [[ ${#rest} != "${#hpcsweep_chunk}" && ${rest:0:200} =~ ^hpcsweep_task=([0-9]+|finally)\ hpcsweep_attempt=([0-9]+)\  ]]; then
@@ -382,7 +396,7 @@ hpcsweep_make_folder() {
 }
 
 hpcsweep_write_file() { # NAME TEXT, in the current folder: whole or not at all
-  local LC_ALL=C have='' name=$1
+  local have='' name=$1
   [[ $name == /* ]] || name=./$name
   if [[ -e $name ]]; then
     { IFS= read -r -d '' have <"$name"; } 2>/dev/null
@@ -439,6 +453,7 @@ hpcsweep_child() {
     hpcsweep_tell broken 2
     exit 1
   fi
+  hpcsweep_restore_locale
   hpcsweep_enter_environment
   local status=0
   if declare -F hpcsweep_setup >/dev/null; then
@@ -472,10 +487,12 @@ hpcsweep_tell() { # the supervisor, which reads it when the child has ended
   printf '%s %s\n' "$1" "${2-}" >&"$hpcsweep_pipe"
 }
 
-hpcsweep_make_inputs() (
-  cd -- "$hpcsweep_task_dir" || exit
-  hpcsweep_files
-)
+hpcsweep_make_inputs() {
+  local start=$PWD
+  declare -F hpcsweep_files >/dev/null || return 0
+  cd -- "$hpcsweep_task_dir" && hpcsweep_files || return
+  cd -- "$start" || return
+}
 
 hpcsweep_enter_environment() {
   local job=${HPCSWEEP_JOB-} element=${HPCSWEEP_ELEMENT-}
