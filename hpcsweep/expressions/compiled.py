@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import copy
+import re
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
 
 from jinja2 import nodes
-from jinja2.exceptions import TemplateError
+from jinja2.exceptions import TemplateError, UndefinedError
 
 from hpcsweep.expressions.errors import ExpressionError
 from hpcsweep.expressions.sandbox import Point, environment
@@ -100,5 +101,7 @@ def _cause(error: BaseException) -> str:
             return "a number is out of all bounds"
         case RecursionError() | MemoryError():
             return "it needs too much memory"
+        case UndefinedError() if found := re.match(r"'(\w+)' is undefined", str(error)):
+            return f"`{found[1]}` is not known here"
         case _:
             return str(error)

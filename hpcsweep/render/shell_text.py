@@ -70,7 +70,7 @@ class ShellText:
         if self.frames != other.frames or self._here_documents != other._here_documents or self._delimiter != other._delimiter:
             inner = max((self.frames, other.frames), key=len)[-1]
             raise ExpressionError(
-                f"{_CALLED.get(inner, 'a parenthesis')} is opened or closed in one branch of an {{% if %}} or {{% for %}} only",
+                f"{_CALLED.get(inner, 'a comment' if inner == COMMENT else 'a parenthesis')} is opened or closed in one branch of an {{% if %}} or {{% for %}} only",
                 "open and close it in the same branch",
             )
         self.is_command_word |= other.is_command_word
