@@ -8,6 +8,7 @@ from typing import Any
 
 from hpcsweep.errors import Faults, HpcsweepError
 from hpcsweep.expressions import compile_template
+from hpcsweep.render.shared import compile_shared_template
 from hpcsweep.sweepfile import nodes
 from hpcsweep.sweepfile.front_end import place_in
 from hpcsweep.sweepfile.nodes import Node
@@ -91,31 +92,28 @@ def text(*, no_expressions: str = "") -> Kind:
     return Kind(read=read, schema={"type": "string"})
 
 
-def template_text(*, sees_parameters: bool) -> Kind:
-    """A text with expressions, compiled to find their faults early."""
-
-    def read(node: Node, where: Where) -> str | None:
-        value = read_text(node, where)
-        if value is not None:
-            check_template(node, value, where, sees_parameters=sees_parameters)
-        return value
-
-    return Kind(read=read, schema={"type": "string"})
+def check_template(node: Node, value: str, where: Where) -> None:
+    """Add the fault of a text over the parameters whose expressions do not compile."""
+    if is_expression(value):
+        check_compiles(node, where, lambda names: compile_template(value, names=names))
 
 
-def check_template(node: Node, value: str, where: Where, *, sees_parameters: bool) -> None:
-    """Add the fault of a text whose expressions do not compile."""
-    names = where.names if sees_parameters else ()
-    if names is None or not is_expression(value):
+def check_shared_template(node: Node, value: str, where: Where) -> None:
+    """The same for a text that is one for all tasks, so that it sees ``resources`` but no parameters."""
+    if is_expression(value):
+        check_compiles(node, where, lambda names: compile_shared_template(value, where.key, names))
+
+
+def check_compiles(node: Node, where: Where, compile_: Callable[[Collection[str]], object]) -> None:
+    """Add the fault that ``compile_`` raises; nothing is compiled while the parameters are unknown."""
+    if where.names is None:
         return
     try:
-        compile_template(value, names=names)
+        compile_(where.names)
     except HpcsweepError as error:
-        hint = error.hint
-        if not sees_parameters and where.names and any(name in value for name in where.names):
-            hint = "it is made once for many tasks: it sees `resources`, not parameters"
         place = place_in(node, getattr(error, "offset", None), where.faults) if isinstance(node, nodes.Scalar) else node.place
-        where.faults.add(place, f"{where.key}: {error.message}", hint)
+        says_key = error.message.startswith(f"`{where.key}`")
+        where.faults.add(place, error.message if says_key else f"{where.key}: {error.message}", error.hint)
 
 
 def one_of(*words: str) -> Kind:

@@ -14,8 +14,7 @@ from hpcsweep.model import Container, Finally, Settings, Value
 from hpcsweep.render.command import compile_command
 from hpcsweep.sweepfile import nodes
 from hpcsweep.sweepfile.assignments import read_assignments
-from hpcsweep.sweepfile.front_end import place_in
-from hpcsweep.sweepfile.kinds import FileRef
+from hpcsweep.sweepfile.kinds import FileRef, Where, check_compiles
 from hpcsweep.sweepfile.overrides import apply_overrides
 from hpcsweep.sweepfile.profiles import Layer, ProfileLayers, merge_layers, read_profiles
 from hpcsweep.sweepfile.resources import is_expression, merge
@@ -322,24 +321,15 @@ def expand_path(path: str, environ: Mapping[str, str]) -> str:
 
 def _check_commands(settings: Settings, merged: nodes.Mapping, names: Collection[str] | None, faults: Faults) -> None:
     """Compile what will be rendered for each task, so that its faults come with all the others."""
-    _check_command("command", settings.command, merged.get("command"), names, faults)
-    last = merged.get("finally")
-    if settings.finally_ is not None and isinstance(last, nodes.Mapping):
-        _check_command("finally.command", settings.finally_.command, last.get("command"), (), faults)
-
-
-def _check_command(
-    key: str, command: str | tuple[str, ...] | None, node: nodes.Node | None, names: Collection[str] | None, faults: Faults
-) -> None:
-    if command is None or node is None or names is None:
-        return
-    try:
-        compile_command(command, names=names)
-    except HpcsweepError as error:
-        place = node.place
-        if isinstance(node, nodes.Scalar):
-            place = place_in(node, getattr(error, "offset", None), faults)
-        faults.add(place, f"{key}: {error.message}", error.hint)
+    node, last = merged.get("command"), merged.get("finally")
+    command = settings.command
+    if node is not None and command is not None:
+        where = Where(key="command", faults=faults, names=names)
+        check_compiles(node, where, lambda known: compile_command(command, names=known))
+    if isinstance(last, nodes.Mapping) and settings.finally_ is not None:
+        own = settings.finally_.command
+        where = Where(key="finally.command", faults=faults, names=names)
+        check_compiles(last.get("command") or last, where, lambda _: compile_command(own, names=()))
 
 
 def _comment_warnings(merged: nodes.Mapping) -> list[str]:

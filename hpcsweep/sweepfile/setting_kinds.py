@@ -6,6 +6,7 @@ import re
 from typing import Any
 
 from hpcsweep.errors import HpcsweepError
+from hpcsweep.render.shared import compile_shared_shell
 from hpcsweep.sweepfile import nodes
 from hpcsweep.sweepfile.kinds import (
     TEXTS,
@@ -14,6 +15,8 @@ from hpcsweep.sweepfile.kinds import (
     Kind,
     Schema,
     Where,
+    check_compiles,
+    check_shared_template,
     check_template,
     entries,
     one_of,
@@ -61,7 +64,7 @@ def _read_stdin(node: Node, where: Where) -> FileRef | str | None:
     if value is None or not isinstance(node, nodes.Scalar):
         return None
     if "\n" in value or is_expression(value):
-        check_template(node, value, where, sees_parameters=True)
+        check_template(node, value, where)
         return value
     return FileRef(path=value, node=node)
 
@@ -71,7 +74,8 @@ def _resource(name: str, key: ResourceKey, *, sees_parameters: bool) -> Kind:
         if not isinstance(node, nodes.Scalar):
             where.expected(node, key.expected)
         elif isinstance(node.value, str) and is_expression(node.value):
-            check_template(node, node.value, where, sees_parameters=sees_parameters)
+            check = check_template if sees_parameters else check_shared_template
+            check(node, node.value, where)
         else:
             try:
                 key.read(node.value)
@@ -134,11 +138,18 @@ def _is_option_name(key: nodes.Scalar, where: Where) -> bool:
     return False
 
 
+def _read_shell(node: Node, where: Where) -> str | None:
+    value = read_text(node, where)
+    if value is not None:
+        check_compiles(node, where, lambda names: compile_shared_shell(value, where.key, names))
+    return value
+
+
 def _read_env(node: Node, where: Where) -> Any:
     if not isinstance(node, nodes.Scalar):
         where.expected(node, "a text, a number, true or false")
     elif isinstance(node.value, str):
-        check_template(node, node.value, where, sees_parameters=False)
+        check_shared_template(node, node.value, where)
     return nodes.to_data(node)
 
 
@@ -168,7 +179,7 @@ def _is_target(key: nodes.Scalar, where: Where) -> bool:
     if _OURS_IN_TASK_FOLDER.fullmatch(key.text):
         where.faults.add(key.place, f"{where.key}: `{key.text}` is written by hpcsweep itself", "choose another name")
         return False
-    check_template(key, key.text, where, sees_parameters=True)
+    check_template(key, key.text, where)
     return True
 
 
@@ -192,7 +203,7 @@ def _read_links(node: Node, where: Where) -> tuple[str, ...] | None:
 def _read_metrics(node: Node, where: Where) -> tuple[str, ...] | None:
     patterns: tuple[str, ...] | None = TEXTS.read(node, where)
     for pattern in patterns or ():
-        check_template(node, pattern, where, sees_parameters=True)
+        check_template(node, pattern, where)
         if not is_expression(pattern) and (pattern.startswith("/") or ".." in pattern.split("/")):
             where.wrong(
                 node,
@@ -251,6 +262,7 @@ FILE = Kind(read=_read_file, schema={"type": "string"})
 FILES = entries(FILE, check_name=_is_target)
 STDIN = Kind(read=_read_stdin, schema={"type": "string"})
 OPTIONS = entries(Kind(read=_read_option, schema=_SCALAR), check_name=_is_option_name)
+SHELL = Kind(read=_read_shell, schema={"type": "string"})
 ENV = entries(Kind(read=_read_env, schema=_SCALAR), check_name=_is_env_name)
 LINKS = Kind(read=_read_links, schema=TEXTS.schema)
 METRICS = Kind(read=_read_metrics, schema=TEXTS.schema)

@@ -17,7 +17,6 @@ from hpcsweep.sweepfile.kinds import (
     one_of,
     suggest,
     table,
-    template_text,
     text,
     whole,
 )
@@ -35,6 +34,7 @@ from hpcsweep.sweepfile.setting_kinds import (
     OPTIONS,
     RESOURCE_WORDS,
     SCHEDULER,
+    SHELL,
     STDIN,
     UMASK,
     resources,
@@ -112,10 +112,10 @@ KEYS: dict[str, Key] = {
         help="`submit`: PATH, conda, virtual environment and modules come along from where submit was called.",
     ),
     "setup": Key(
-        kind=template_text(sees_parameters=False),
+        kind=SHELL,
         help="Shell text that runs once an element, before its tasks: module load cuda.",
     ),
-    "teardown": Key(kind=template_text(sees_parameters=False), help="Shell text that runs once an element, after its tasks."),
+    "teardown": Key(kind=SHELL, help="Shell text that runs once an element, after its tasks."),
     "container": Key(kind=table(CONTAINER_KEYS), help="The container that the command runs in."),
     "metrics": Key(
         kind=METRICS,

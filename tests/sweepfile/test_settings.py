@@ -116,10 +116,12 @@ def test_keys_of_later_versions_are_refused(key):
         ("env: {1A: x}", "no variable's name"),
         ("env: {a-b: x}", "no variable's name"),
         ("env: {HPCSWEEP_TASK: x}", "hpcsweep's own"),
-        ("env: {A: '{{ lr }}'}", "there is no parameter"),
+        ("env: {A: '{{ lr }}'}", "the same for all tasks"),
         ("env: {A: [x]}", "expected a text"),
         ("env_from: login", "submit or clean"),
-        ("setup: 'echo {{ lr }}'", "there is no parameter"),
+        ("setup: 'echo {{ lr }}'", "the same for all tasks"),
+        ("setup: 'echo {{ nope }}'", "there is no parameter"),
+        ("teardown: 'echo {{ lr }}'", "the same for all tasks"),
         ("container: {nv: true}", "an `image` is missing"),
         ("container: {image: a, nv: 1}", "true or false"),
         ("container: {image: a, runtime: podman}", "docker"),
@@ -134,7 +136,7 @@ def test_keys_of_later_versions_are_refused(key):
         ("max_failures: some", "from 1"),
         ("finally: {when: done}", "a `command` is missing"),
         ("finally: {command: a, when: never}", "done or ended"),
-        ("finally: {command: a, resources: {cpus: '{{ lr }}'}}", "there is no parameter"),
+        ("finally: {command: a, resources: {cpus: '{{ lr }}'}}", "the same for all tasks"),
         ("umask: 9", "octal"),
         ("umask: 0777", "your own rights"),
         ("umask: rwx", "octal"),
@@ -164,7 +166,7 @@ def test_what_is_refused(text, part):
         ("resources: {tme: 1G}", "`time`"),
         ("array: {atonce: 1}", "`at_once`"),
         ("slurm: {--constraint=a: b}", "`constraint:` without dashes"),
-        ("env: {A: '{{ lr }}'}", "not parameters"),
+        ("env: {A: '{{ lr }}'}", "HPCSWEEP_PARAM_<name>"),
         ("resources: {time: 30}", "30m or 30s"),
         ("name: 5", '"5"'),
     ],
@@ -210,3 +212,8 @@ def test_every_key_says_what_it_is_for():
     assert all(SPACE_KEYS.values())
     assert not set(KEYS) & set(SPACE_KEYS)
     assert not (set(KEYS) | set(SPACE_KEYS)) & set(NOT_YET)
+
+
+def test_setup_is_shell_text_not_a_template_only():
+    text = "a=(1 2)\necho ${#a[@]} {{ resources.cpus }}\n"
+    assert read("setup: |\n  a=(1 2)\n  echo ${#a[@]} {{ resources.cpus }}\n")["setup"] == text
