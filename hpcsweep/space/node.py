@@ -16,6 +16,7 @@ from functools import cached_property
 from typing import Any, overload
 
 from hpcsweep.errors import HpcsweepError
+from hpcsweep.space.identity import canonical
 
 Point = dict[str, Any]
 Profile = tuple[tuple[str, Sequence[Any]], ...]
@@ -28,9 +29,6 @@ class SpaceError(HpcsweepError, ValueError):
         super().__init__(message, hint)
         self.names = tuple(names)
         self.positions = tuple(positions)
-
-    def __str__(self) -> str:
-        return f"{self.message} ({self.hint})" if self.hint else self.message
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -169,6 +167,15 @@ def replicated(base: Point, profile: Profile, replicates: Sequence[str]) -> Iter
 def profile_count(profile: Profile) -> int:
     """How many copies of its point a profile makes."""
     return math.prod(len(values) for _, values in profile)
+
+
+def distinct_profiles(profiles: Iterable[Profile]) -> list[Profile]:
+    """Each profile once, in order; ``1``, ``1.0`` and ``True`` are three values, which ``==`` does not say."""
+    distinct: dict[object, Profile] = {}
+    for profile in profiles:
+        key = tuple((name, values if isinstance(values, range) else canonical(values)) for name, values in profile)
+        distinct.setdefault(key, profile)
+    return list(distinct.values())
 
 
 def merge_profiles(outer: Profile, inner: Profile) -> Profile:

@@ -14,8 +14,9 @@ from hpcsweep.errors import HpcsweepError
 from hpcsweep.space.composites import constants, is_count
 from hpcsweep.space.conditions import Exclusion, Expression, Filter, Tally, derived
 from hpcsweep.space.identity import canonical, point_id
-from hpcsweep.space.node import Node, Point, Profile, SpaceError, profile_count, replicated
-from hpcsweep.space.sampling import Sample, sample_points
+from hpcsweep.space.lookup import plan_lookup
+from hpcsweep.space.node import Node, Point, Profile, SpaceError, distinct_profiles, profile_count, replicated
+from hpcsweep.space.sampling import Accept, Sample, sample_points
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
@@ -150,8 +151,7 @@ class SweepSpace:
         """Accepted base points, their profiles, and the profiles that equal ones before them had."""
         accept = Filter(self.derive, self.where, self._exclusions, tally).accept
         if self.sample:
-            for point, profile in sample_points(self.tree, self.sample, accept):
-                yield point, profile, ()
+            yield from self._sampled_points(self.sample, accept)
             return
         seen: dict[str, tuple[Profile, ...]] = {}
         for base, profile in self.tree.walk():
@@ -159,13 +159,24 @@ class SweepSpace:
             if not self.tree.is_distinct:
                 key = point_id(base)
                 earlier = seen.get(key, ())
-                if profile in earlier:
+                now = tuple(distinct_profiles((*earlier, profile))) if earlier else (profile,)
+                if len(now) == len(earlier):
                     tally.add_dropped(base, profile_count(profile))
                     continue
-                seen[key] = (*earlier, profile)
+                seen[key] = now
             accepted = accept(base)
             if accepted is not None:
                 yield accepted, profile, earlier
+
+    def _sampled_points(self, sample: Sample, accept: Accept) -> Iterator[tuple[Point, Profile, tuple[Profile, ...]]]:
+        is_one_place = self.tree.is_distinct or not self.replicates
+        lookup = None if is_one_place else plan_lookup(self.tree)
+        base_names = frozenset(self.tree.base_names)
+        for point, profile in sample_points(self.tree, sample, accept):
+            base = {name: value for name, value in point.items() if name in base_names}
+            profiles = lookup(base) if lookup else [profile]
+            for k, own in enumerate(profiles):
+                yield point, own, tuple(profiles[:k])
 
     @cached_property
     def _exclusions(self) -> tuple[Exclusion, ...]:

@@ -14,7 +14,7 @@ scalars = st.one_of(
 
 
 @st.composite
-def trees(draw, names=("a", "b", "c", "d"), depth=3, has_counts=True):
+def trees(draw, names=("a", "b", "c", "d"), depth=3, *, has_counts=True):
     """A finite tree over some of the names, with at most a few hundred points, and counts of rep when wanted."""
     kinds = ["values", "rows", "zip"]
     if depth > 0:
