@@ -79,6 +79,7 @@ class Faults:
     def __init__(self, lines: dict[str, list[str]] | None = None) -> None:
         self._faults: list[Fault] = []
         self._lines = lines or {}
+        self._settled: dict[str, list[tuple[range, int]]] = {}
 
     def add_text(self, file: str, text: str) -> None:
         """Remember the lines of ``file``, so that a fault can show its own."""
@@ -86,10 +87,16 @@ class Faults:
         self._lines[file] = text.replace("\r\n", "\n").replace("\r", "\n").split("\n")
 
     def add(self, place: Place, message: str, hint: str = "") -> None:
-        """Add one fault; equal ones are kept once."""
+        """Add one fault; equal ones are kept once, and those in what is settled not at all."""
+        if any(place.line in lines and column in (0, place.column) for lines, column in self._settled.get(place.file, ())):
+            return
         fault = Fault(place=place, message=message, hint=hint, source_line=self.source_line(place))
         if fault not in self._faults:
             self._faults.append(fault)
+
+    def settle(self, file: str, lines: range, column: int = 0) -> None:
+        """Take no more faults there: what is wrong is said already, and whatever else is found follows from it."""
+        self._settled.setdefault(file, []).append((lines, column))
 
     def source_line(self, place: Place) -> str:
         """The line that ``place`` is on, or "" where the text is not known."""

@@ -9,12 +9,13 @@ from __future__ import annotations
 import difflib
 import re
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Protocol
 
 import yaml
 
 from hpcsweep.errors import Faults, Place
+from hpcsweep.model import Value
 from hpcsweep.sweepfile.nodes import Mapping, Node, Scalar, Sequence, kind_of
 from hpcsweep.sweepfile.scalars import ScalarError, parse_scalar
 from hpcsweep.sweepfile.yaml_errors import explain
@@ -71,7 +72,8 @@ class Builder:
         self._odd = str.maketrans(odd)
         self._is_odd = re.compile(f"[{''.join(odd)}]") if odd else None
         self._count = 0
-        self._mends = False
+        self._faulty_places: list[Place] = []
+        self._broken: list[tuple[range, str]] = []
         self._templated: set[int] = set()
         self._reset()
 
@@ -88,23 +90,49 @@ class Builder:
 
     def read(self, text: str) -> Node | None:
         """Read the document. After an error of syntax its block is left out and the others are looked at all the same."""
-        seen: set[int] = set()
         while True:
             self._reset()
-            broken = self._read_once(text)
-            if broken is None or broken in seen:
-                return self._root
-            seen.add(broken)
-            self._mends = True
-            text = self._without_block(broken)
+            try:
+                broken = self._read_once(text)
+            except _Finished:
+                return None
+            if broken is None:
+                break
+            changed = self._without_block(broken)
+            if changed == text:
+                return None
+            text = changed
+        # From here on others read what is left; of these places enough is said.
+        for place in self._faulty_places:
+            self._faults.settle(self._file, range(place.line, place.line + 1), place.column)
+        for block, _ in self._broken:
+            self._faults.settle(self._file, block)
+        return self._with_broken_keys(self._root)
+
+    def _with_broken_keys(self, root: Node | None) -> Node | None:
+        """The tree with the keys of the blocks that were left out, so that they are not missed."""
+        if not self._broken:
+            return root
+        entries = list(root.entries) if isinstance(root, Mapping) else []
+        if root is not None and not isinstance(root, Mapping):
+            return None
+        known = {key.text for key, _ in entries}
+        for block, line in self._broken:
+            key = re.match(r"(?P<name>[\w.@/+~-]+)\s*:(\s|$)", line)
+            if key is None:
+                return None
+            if key["name"] not in known:
+                place = Place(file=self._file, line=block.start, column=1)
+                name = Scalar(place=place, value=key["name"], text=key["name"])
+                entries.append((name, Scalar(place=place, value=None, text="")))
+                known.add(key["name"])
+        return Mapping(place=root.place if root else entries[0][0].place, entries=tuple(entries))
 
     def _read_once(self, text: str) -> int | None:
         """Read; the result is the line of an error of syntax, after which PyYAML cannot go on."""
         loader = yaml.SafeLoader(text)
         try:
             self._consume(loader)
-        except _Finished:
-            return None
         except yaml.MarkedYAMLError as error:
             complaint = explain(error, self._lines)
             place = Place(file=self._file, line=complaint.line + 1, column=complaint.column + 1)
@@ -117,6 +145,7 @@ class Builder:
             mark = loader.get_mark()
             self._count += 1
             self._faults.add(self._place(mark), "an escape or number here is out of range", "write the character itself")
+            return int(mark.line)
         finally:
             loader.dispose()
         return None
@@ -126,11 +155,14 @@ class Builder:
         starts = [number for number, text in enumerate(self._lines) if re.match(r"[^\s#\]}]", text)]
         first = max((number for number in starts if number <= line), default=0)
         after = min((number for number in starts if number > line), default=len(self._lines))
+        if any(self._lines[first:after]):
+            self._broken.append((range(first + 1, after + 1), self._lines[first]))
         self._lines[first:after] = [""] * (after - first)
         return "\n".join(self._lines)
 
     def _add(self, place: Place, message: str, hint: str = "") -> None:
         self._count += 1
+        self._faulty_places.append(place)
         self._faults.add(place, message.translate(self._odd), hint.translate(self._odd))
         if self._count >= MAX_FAULTS:
             raise _Finished
@@ -166,14 +198,14 @@ class Builder:
                     self._open(event)
                 case yaml.CollectionEndEvent():
                     opened = self._stack.pop()
-                    built = self._make_mapping(opened) if opened.is_mapping else _make_sequence(opened)
+                    built = self._make_mapping(opened, event.end_mark) if opened.is_mapping else _make_sequence(opened)
                     self._name(opened.anchor, built)
                     self._put(built)
         if documents == 0 or self._root is None:
             self._add_empty()
 
     def _add_empty(self) -> None:
-        if not self._mends:
+        if not self._broken:
             self._add(Place(file=self._file), "the file is empty", "a sweep file has at least 'space:' and 'command:'")
 
     def _open(self, event: yaml.CollectionStartEvent) -> None:
@@ -201,7 +233,7 @@ class Builder:
         name, place = str(event.anchor), self._place(event.start_mark)
         nothing = _Built(node=Scalar(place=place, value=None, text=f"*{name}"))
         if name not in self._anchors:
-            if not self._mends:
+            if not self._broken:
                 near = difflib.get_close_matches(name, self._anchors, 1)
                 hint = (
                     f"did you mean *{near[0]}?" if near else f"define it above with &{name}, or quote a text that begins with *"
@@ -260,54 +292,68 @@ class Builder:
                 self._add(place, "half of a \\u pair stands alone", "write the character itself")
         return text
 
-    def _make_mapping(self, opened: _Open) -> _Built:
+    def _make_mapping(self, opened: _Open, end: _Mark | None) -> _Built:
+        if self._is_template(opened):
+            return _Built(node=self._make_template(opened.place, end))
         entries: dict[str, tuple[Scalar, Node]] = {}
         merged: dict[str, Scalar] = {}
         for key, value in zip(opened.parts[::2], opened.parts[1::2], strict=True):
-            name = self._checked_key(opened, key, value)
-            if name is None:
+            checked = self._checked_key(opened, key, value)
+            if checked is None:
                 continue
+            name, node = checked
             if name.plain and name.text == "<<":
                 if "<<" in merged:
                     self._add(name.place, f"<< appears twice (first on line {merged['<<'].place.line})", "write <<: [*a, *b]")
                 merged["<<"] = name
-                for other, node in self._merged_entries(value.node):
+                for other, merged_node in self._merged_entries(node):
                     if other.text not in entries:
-                        entries[other.text] = (other, node)
+                        entries[other.text] = (other, merged_node)
                         merged[other.text] = other
             elif name.text in entries and name.text not in merged:
                 self._add_duplicate(name, entries[name.text][0])
             else:
                 # A key of the mapping's own wins over a merged one, wherever << stands.
                 merged.pop(name.text, None)
-                entries[name.text] = (name, value.node)
-        node = Mapping(place=opened.place, entries=tuple(entries.values()))
-        return _closed(node, opened)
+                entries[name.text] = (name, node)
+        return _closed(Mapping(place=opened.place, entries=tuple(entries.values())), opened)
 
-    def _checked_key(self, opened: _Open, key: _Built, value: _Built) -> Scalar | None:
-        """The key as a scalar, or None after a fault."""
+    def _is_template(self, opened: _Open) -> bool:
+        """Whether a mapping is ``{{ x }}`` without quotes: its one key is a mapping that begins right behind its own brace."""
+        first = opened.parts[0] if opened.parts else None
+        behind = Place(file=self._file, line=opened.place.line, column=opened.place.column + 1)
+        return bool(
+            opened.is_flow and first and first.is_flow and isinstance(first.node, Mapping) and first.node.place == behind
+        )
+
+    def _make_template(self, place: Place, end: _Mark | None) -> Scalar:
+        """The text that ``{{ x }}`` was meant to be, after a fault."""
+        self._templated.add(place.line)
+        self._add(place, "{{ }} without quotes is a mapping in YAML", 'put the whole value in quotes: "{{ x }}"')
+        is_one_line = end is not None and end.line + 1 == place.line
+        text = self._lines[place.line - 1][place.column - 1 : end.column] if end and is_one_line else "{{ }}"
+        return Scalar(place=place, value=text, text=text)
+
+    def _checked_key(self, opened: _Open, key: _Built, value: _Built) -> tuple[Scalar, Node] | None:
+        """The key as text with its value, mended after a fault where it is clear what was meant."""
         node = key.node
         if not isinstance(node, Scalar):
-            behind = Place(file=self._file, line=opened.place.line, column=opened.place.column + 1)
-            if opened.is_flow and key.is_flow and isinstance(node, Mapping) and node.place == behind:
-                self._templated.add(opened.place.line)
-                self._add(opened.place, "{{ }} without quotes is a mapping in YAML", 'put the whole value in quotes: "{{ x }}"')
-            else:
-                self._add(node.place, f"a key must be text, not {kind_of(node)}", "quote it, if a text is meant")
+            self._add(node.place, f"a key must be text, not {kind_of(node)}", "quote it, if a text is meant")
             return None
         if node.plain and not isinstance(node.value, str):
             if key.is_empty:
                 self._add(node.place, "a key is missing before the colon", "write 'key: value'")
-            else:
-                hint = f'write "{node.text}" in quotes, if that is the name'
-                self._add(node.place, f"a key must be text, not {kind_of(node)}", hint)
-            return None
+                return None
+            hint = f'write "{node.text}" in quotes, if that is the name'
+            self._add(node.place, f"a key must be text, not {kind_of(node)}", hint)
+            return node, value.node
         if opened.is_flow and node.plain and value.is_empty and ":" in node.text:
-            first, _, rest = node.text.partition(":")
-            hint = f"put a space after the colon: {{{first.strip()}: {rest.strip()}}}"
+            first, _, rest = (part.strip() for part in node.text.partition(":"))
+            hint = f"put a space after the colon: {{{first}: {rest}}}"
             self._add(node.place, f"{node.text!r} is a key without a value: it has swallowed its colon", hint)
-            return None
-        return node
+            place = Place(file=self._file, line=node.place.line, column=node.place.column + node.text.index(":") + 1)
+            return replace(node, text=first, value=first), Scalar(place=place, value=_meant(rest), text=rest)
+        return node, value.node
 
     def _merged_entries(self, node: Node) -> Iterator[tuple[Scalar, Node]]:
         sources = node.items if isinstance(node, Sequence) else (node,)
@@ -323,6 +369,13 @@ class Builder:
             hint = f"put both under product:, as the list items '- {name.text}: ...'"
         place = f"line {first.place.line}, column {first.place.column}"
         self._add(name.place, f"the key {name.text!r} appears twice in one mapping (first on {place})", hint)
+
+
+def _meant(text: str) -> Value:
+    try:
+        return parse_scalar(text)
+    except ScalarError:
+        return text
 
 
 def _events(loader: yaml.SafeLoader) -> Iterator[yaml.Event]:

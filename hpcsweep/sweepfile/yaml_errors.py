@@ -37,10 +37,11 @@ def explain(error: yaml.MarkedYAMLError, lines: list[str]) -> Complaint:
     message, hint, at_start = _translate(error.context or "", problem, begun_line)
     if at_start:
         line, column = begun_line, begun_column
+    before = lines[line][: column + 2] if line < len(lines) else ""
     near = [lines[number] for number in (line, line - 1) if 0 <= number < len(lines)]
     if problem.startswith("found character '\\t'"):
         pass
-    elif "{{" in near[0] if near else False:
+    elif "{{" in before:
         hint = 'a value that begins with {{, or has ": " or " #" in it, needs quotes around the whole of it: "{{ x }}"'
     elif "colon" in hint or "indentation" in hint:
         culprit = next((text for text in near if _NO_SPACE_AFTER_COLON.match(text)), "")

@@ -24,10 +24,11 @@ _SPARE = (range(0xE000, 0xF900), range(0xF0000, 0xFFFFE), range(0x100000, 0x10FF
 def read_yaml(text: str | bytes, file: str, faults: Faults) -> Node | None:
     """Read one YAML document whose top level is a mapping.
 
-    Everything wrong goes to ``faults`` with its place; the source lines of ``file`` are remembered there. The result is None
-    when anything was wrong with the YAML itself, since the rest of the tree could then mislead.
+    Everything wrong goes to ``faults`` with its place; the source lines of ``file`` are remembered there. After a fault the
+    result is what can be made of the rest, so that its faults are found in the same go: the keys of top-level blocks that are
+    no YAML have an empty value, and further faults in such lines are not taken. It is None when there is no telling.
     """
-    document = _read_document(text, file, faults)
+    document, _ = _read_document(text, file, faults)
     if document is None:
         return None
     if not isinstance(document, Mapping):
@@ -47,7 +48,8 @@ def read_value(text: str, file: str, faults: Faults) -> Node | None:
     """
     stripped = text.strip(" \t\r\n")
     if stripped.startswith(("[", "{", '"', "'")):
-        return _read_document(stripped, file, faults)
+        node, is_faulty = _read_document(stripped, file, faults)
+        return None if is_faulty else node
     faults.add_text(file, stripped)
     place = Place(file=file, line=1, column=1)
     control = _CONTROLS.search(stripped)
@@ -69,10 +71,11 @@ def comment_cut(node: Node | None) -> str:
     return node.comment if isinstance(node, Scalar) and node.plain else ""
 
 
-def _read_document(text: str | bytes, file: str, faults: Faults) -> Node | None:
+def _read_document(text: str | bytes, file: str, faults: Faults) -> tuple[Node | None, bool]:
+    """The document, and whether anything is wrong with it."""
     decoded = _decode(text, file, faults)
     if decoded is None:
-        return None
+        return None, True
     lines = _NEW_LINE.split(decoded)
     faults.add_text(file, decoded)
     has_controls = _report_controls(lines, file, faults)
@@ -85,7 +88,7 @@ def _read_document(text: str | bytes, file: str, faults: Faults) -> Node | None:
     back = {spare_one: odd for odd, spare_one in swapped.items()}
     builder = Builder(file=file, lines=_NEW_LINE.split(decoded), faults=faults, odd=back)
     document = builder.read(decoded)
-    return None if has_controls or builder.is_faulty else document
+    return (None if has_controls else document), (has_controls or builder.is_faulty)
 
 
 def _decode(text: str | bytes, file: str, faults: Faults) -> str | None:
