@@ -8,12 +8,15 @@ import shutil
 import sys
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, TextIO
+from typing import TYPE_CHECKING, Any, TextIO
 
 from hpcsweep.fold import TaskView
 from hpcsweep.ranges import format_ranges
 from hpcsweep.runs.status import Status, reason_of
 from hpcsweep.states import FACTS, State
+
+if TYPE_CHECKING:
+    from hpcsweep.results import Table
 
 COLOURS: dict[State, str] = {
     State.DONE: "32",
@@ -107,7 +110,9 @@ def columns(rows: Iterable[Sequence[str]], right: frozenset[int] = frozenset()) 
     table = [list(row) for row in rows]
     widths = [max(len(row[i]) for row in table) for i in range(len(table[0]))] if table else []
     return [
-        "  ".join(cell.rjust(w) if i in right else cell.ljust(w) for i, (cell, w) in enumerate(zip(row, widths, strict=True))).rstrip()
+        "  ".join(
+            cell.rjust(w) if i in right else cell.ljust(w) for i, (cell, w) in enumerate(zip(row, widths, strict=True))
+        ).rstrip()
         for row in table
     ]
 
@@ -169,7 +174,10 @@ def _waiting_lines(status: Status, style: Style) -> list[str]:
     groups: dict[str, list[int]] = {}
     for view in status.fold.views:
         reason = reason_of(view, status.waiting)
-        if reason and (view.state in (State.NEW, State.PENDING, State.SUBMITTING, State.UNKNOWN, State.SUSPENDED) or view.index in status.waiting):
+        if reason and (
+            view.state in (State.NEW, State.PENDING, State.SUBMITTING, State.UNKNOWN, State.SUSPENDED)
+            or view.index in status.waiting
+        ):
             groups.setdefault(f"{view.state}: {reason}", []).append(view.index)
     ordered = sorted(groups.items(), key=lambda group: -len(group[1]))[:5]
     return [
@@ -203,7 +211,9 @@ def next_steps(status: Status, bad: Sequence[TaskView]) -> list[str]:
     if bad:
         steps.append(f"look: hpcsweep logs {run} {bad[0].index}    run again: hpcsweep resubmit {run}")
     elif status.is_finished:
-        steps.append(f"ended: hpcsweep collect {run} --csv    run the cancelled again: hpcsweep resubmit {run} --state cancelled")
+        steps.append(
+            f"ended: hpcsweep collect {run} --csv    run the cancelled again: hpcsweep resubmit {run} --state cancelled"
+        )
     if not status.is_finished and any(view.state is State.SUBMITTING for view in status.fold.views):
         steps.append(f"settle what is uncertain: hpcsweep advance {run}")
     elif not status.is_finished and status.waiting:

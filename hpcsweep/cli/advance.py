@@ -15,12 +15,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """The options of ``hpcsweep advance``."""
     options.add_run(parser)
     options.add_wait_lock(parser)
+    parser.add_argument("-q", "--quiet", action="store_true", help="say nothing but errors")
     parser.add_argument(
         "--now", action="store_true", help="repeat an uncertain submission without the wait (safe: elements are idempotent)"
     )
 
 
-def run(run: str | None, runs_dir: str | None, wait_lock: str, *, now: bool) -> int:
+def run(run: str | None, runs_dir: str | None, wait_lock: str, *, quiet: bool, now: bool) -> int:
     """One turn of the loop; 0 when nothing is left to do now, 4 when the scheduler is out of reach.
 
     Raises:
@@ -30,7 +31,8 @@ def run(run: str | None, runs_dir: str | None, wait_lock: str, *, now: bool) -> 
     opened = open_run(runs_dir, run)
     with turn_of(opened, wait_lock, "advance") as turn:
         report = advance(turn, settle_s=0.0 if now else None)
-    tell_report(opened, report)
+    if not quiet:
+        tell_report(opened, report)
     if report.fold is not None and report.fold.evidence.live_message:
         raise SchedulerUnreachable(f"the scheduler did not answer: {report.fold.evidence.live_message}", "try again later")
     refusals = [refused for _number, refused in report.refused if not refused.curable]

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import argparse
+import json
 
 from hpcsweep import output
 from hpcsweep.cli import options
 from hpcsweep.cli.changing import tell_report
-from hpcsweep.runs.prepare import Prepared, SweepOptions, prepare
+from hpcsweep.runs.prepare import Prepared, SweepOptions, prepare, read_sweep
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -40,12 +41,12 @@ def run(
     given = SweepOptions(
         params=params, settings=settings, limit=limit, name=name, scheduler=scheduler, profile=profile, runs_dir=runs_dir
     )
-    prepared = prepare(sweep, given)
+    prepared = prepare(read_sweep(sweep, given), sweep, given)
     tell_warnings(prepared)
     if dry_run:
         from hpcsweep.cli.show import dry_run_lines  # noqa: PLC0415
 
-        output.say(*dry_run_lines(prepared, jobs))
+        output.say(*dry_run_lines(prepared, name, jobs))
         return 0
     from hpcsweep.runs.create import jobs_of, submit  # noqa: PLC0415
 
@@ -67,5 +68,7 @@ def tell_warnings(prepared: Prepared) -> None:
     """What is odd about the sweep but no fault."""
     for warning in prepared.sweep.warnings:
         output.note(warning)
-    for line in prepared.expansion.dropped_lines():
-        output.note(line)
+    dropped, examples = prepared.expansion.dropped, prepared.expansion.examples
+    if dropped:
+        which = "; ".join(json.dumps(dict(point), ensure_ascii=False) for point in examples)
+        output.note(f"{dropped} points equal to earlier ones were dropped: {output.one_line(which, 200)}")

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterable, Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
+from functools import cached_property
 
 from hpcsweep.decide import (
     Decision,
@@ -25,7 +26,7 @@ from hpcsweep.ranges import format_ranges
 from hpcsweep.runs.limits import site_limits
 from hpcsweep.runs.observe import list_array_events, observe
 from hpcsweep.runs.run import Run
-from hpcsweep.runs.scripts import write_array
+from hpcsweep.runs.scripts import ArrayWriter, array_directives
 from hpcsweep.runs.turn import Turn
 from hpcsweep.schedulers.base import ArrayJob, Refused, Submitted, Uncertain
 from hpcsweep.shell import run_command
@@ -126,7 +127,7 @@ def _all_views(fold: Fold) -> list[TaskView]:
     return fold.views if fold.finally_view is None else [*fold.views, fold.finally_view]
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(kw_only=True)
 class _Act:
     """Carries a decision out, action by action, and reports."""
 
@@ -134,6 +135,10 @@ class _Act:
     policy: Policy
     report: Report
     after: tuple[str, ...]
+
+    @cached_property
+    def _writer(self) -> ArrayWriter:
+        return ArrayWriter(self.turn.run)
 
     def carry_out(self, decision: Decision) -> None:
         """Carry the decision out, in its order. What a task turned out to have done meanwhile is left as it is."""
@@ -182,51 +187,28 @@ class _Act:
     def _plan_array(self, action: PlanArray, tasks: tuple[int, ...]) -> Array:
         """Write the array's files, then the intent."""
         run = self.turn.run
-        number = run.ledger.next_array()
-        tag = f"{run.info['tag']}-{number:03d}"
-        attempts = {task: attempt for task, attempt in action.attempts.items() if task in tasks}
-        array = Array(
-            number=number,
-            tag=tag,
-            tasks=tasks,
-            attempts=attempts,
-            kind=action.kind,
-            request=action.request,
-            planned_at=time.time(),
-        )
-        write_array(run, array)
+        array = new_array(run, replace(action, tasks=tasks), run.ledger.next_array())
+        self._writer.write(array)
         by_attempt: dict[int, list[int]] = {}
         for task in tasks:
             by_attempt.setdefault(array.attempt_of(task), []).append(task)
         self.turn.write(
             {
                 "event": "planned",
-                "array": number,
-                "tag": tag,
+                "array": array.number,
+                "tag": array.tag,
                 "kind": action.kind,
                 **_names_of(tasks),
                 "attempts": {str(attempt): _names_of(some)["tasks"] for attempt, some in by_attempt.items()},
                 "request": {name: value for name, value in asdict(action.request).items() if value is not None},
             }
         )
-        return run.ledger.arrays[number]
+        return run.ledger.arrays[array.number]
 
     def _submit(self, array: Array) -> None:
         """PROTOCOL rule 1 and 7: the intent is on disk before the command runs; its answer is on disk before anything else happens."""
         run = self.turn.run
-        paths = run.paths.array(array.number)
-        earlier = [other for other in run.ledger.live_arrays() if other.number != array.number and other.job is not None]
-        after = self.after + jobs_to_wait_for(array, earlier, run.ledger, self.policy)
-        job = ArrayJob(
-            tag=array.tag,
-            script=str(paths.script),
-            log=str(paths.log),
-            size=array.size,
-            chdir=str(run.info["cwd"]),
-            at_once=at_once_of(run.ledger, self.policy),
-            after=tuple(dict.fromkeys(after)),
-            as_single_job=self.policy.as_single_jobs or array.kind == "finally",
-        )
+        job = array_job(run, array, self.policy, self.after)
         self.turn.lock.check()
         self.turn.write({"event": "submitting", "array": array.number})
         answer = run.scheduler.parse_submit(run_command(run.scheduler.submit_cmd(job), lock_fd=self.turn.lock.fd))
@@ -258,6 +240,37 @@ class _Act:
         self.report.notes.append(
             f"{self.policy.max_failures} tasks failed: what has not started is held; `hpcsweep release` goes on"
         )
+
+
+def new_array(run: Run, plan: PlanArray, number: int) -> Array:
+    """The array that a plan comes to, under the run's next number and its own tag."""
+    return Array(
+        number=number,
+        tag=f"{run.info['tag']}-{number:03d}",
+        tasks=plan.tasks,
+        attempts={task: attempt for task, attempt in plan.attempts.items() if task in set(plan.tasks)},
+        kind=plan.kind,
+        request=plan.request,
+        planned_at=time.time(),
+    )
+
+
+def array_job(run: Run, array: Array, policy: Policy, after: tuple[str, ...]) -> ArrayJob:
+    """What the scheduler is told of an array."""
+    paths = run.paths.array(array.number)
+    earlier = [other for other in run.ledger.live_arrays() if other.number != array.number and other.job is not None]
+    return ArrayJob(
+        tag=array.tag,
+        script=str(paths.script),
+        log=str(paths.log),
+        size=array.size,
+        chdir=str(run.info["cwd"]),
+        at_once=at_once_of(run.ledger, policy),
+        after=tuple(dict.fromkeys((*after, *jobs_to_wait_for(array, earlier, run.ledger, policy)))),
+        as_single_job=policy.as_single_jobs or array.kind == "finally",
+        directives=array_directives(run, array),
+        is_env_clean=run.settings.env_from == "clean",
+    )
 
 
 def _names_of(tasks: Iterable[int]) -> dict[str, object]:

@@ -6,14 +6,26 @@ import os
 import time
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 from hpcsweep.errors import HpcsweepError
+from hpcsweep.ledger import Ledger
 from hpcsweep.runs.advance import Report, advance, first_refusal
 from hpcsweep.runs.facts import current_folder, environment_text, git_state, make_tag, make_uid, who_and_where
 from hpcsweep.runs.prepare import Prepared
 from hpcsweep.runs.run import Run
 from hpcsweep.runs.turn import open_turn
-from hpcsweep.store import create_run_dir, discard_run_dir, find_run, sharing, write_atomically, write_run_json, write_tasks
+from hpcsweep.store import (
+    RunPaths,
+    absolute_as_written,
+    create_run_dir,
+    discard_run_dir,
+    find_run,
+    sharing,
+    write_atomically,
+    write_run_json,
+    write_tasks,
+)
 from hpcsweep.sweepfile import settings_to_json
 
 
@@ -47,32 +59,41 @@ def make_run(prepared: Prepared, *, name: str | None, jobs: int | None) -> Run:
         environment = environment_text(os.environ) if settings.env_from == "submit" else ""
         write_atomically(paths.environment, environment)
         write_tasks(paths.tasks, prepared.tasks)
-        cwd = current_folder()
-        uid = make_uid()
-        write_run_json(
-            paths,
-            {
-                "uid": uid,
-                "tag": make_tag(settings.name, uid),
-                "name": settings.name,
-                "path": str(paths.root),
-                "created": time.time(),
-                "cwd": cwd,
-                "sweep_path": str(prepared.path),
-                **who_and_where(),
-                "git": git_state(Path(cwd)),
-                "scheduler": prepared.scheduler,
-                "jobs": jobs,
-                "profile": prepared.sweep.profile,
-                "names": list(prepared.sweep.names),
-                "settings": settings_to_json(settings),
-                "origins": dict(prepared.sweep.origins),
-            },
-        )
+        write_run_json(paths, run_record(prepared, paths, jobs=jobs))
     except BaseException:
         discard_run_dir(paths)
         raise
     return Run(paths)
+
+
+def run_record(prepared: Prepared, paths: RunPaths, *, jobs: int | None) -> dict[str, Any]:
+    """What run.json says: who made the run, where, of what, and every setting as it was resolved."""
+    cwd = current_folder()
+    uid = make_uid()
+    return {
+        "uid": uid,
+        "tag": make_tag(prepared.settings.name, uid),
+        "name": prepared.settings.name,
+        "path": str(paths.root),
+        "created": time.time(),
+        "cwd": cwd,
+        "sweep_path": str(prepared.path),
+        **who_and_where(),
+        "git": git_state(Path(cwd)),
+        "scheduler": prepared.scheduler,
+        "jobs": jobs,
+        "profile": prepared.sweep.profile,
+        "names": list(prepared.sweep.names),
+        "settings": settings_to_json(prepared.settings),
+        "origins": dict(prepared.sweep.origins),
+    }
+
+
+def imagine_run(prepared: Prepared, *, name: str | None, jobs: int | None) -> Run:
+    """The run that ``submit`` would make; nothing of it is on disk."""
+    paths = RunPaths(absolute_as_written(Path(prepared.settings.runs_dir)) / (name or "run-NN"))
+    ledger = Ledger(total=len(prepared.tasks))
+    return Run.imagined(paths, info=run_record(prepared, paths, jobs=jobs), tasks=list(prepared.tasks), ledger=ledger)
 
 
 def jobs_of(texts: Sequence[str], prepared: Prepared) -> tuple[str, ...]:

@@ -6,7 +6,6 @@ import os
 import platform
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from itertools import islice
 from pathlib import Path
 
 from hpcsweep.errors import HpcsweepError
@@ -45,13 +44,13 @@ class Prepared:
     requests: Mapping[int, Request]  # by task
 
 
-def prepare(path: str, options: SweepOptions, *, needs_command: bool = True) -> Prepared:
-    """Read and check a sweep file.
+def read_sweep(path: str, options: SweepOptions, *, needs_command: bool = True) -> Sweep:
+    """Read a sweep file over the configuration and under the command line.
 
     Raises:
-        HpcsweepError: whatever is wrong with it, all at once where that can be.
+        HpcsweepError: all that is wrong with it.
     """
-    sweep = load_sweep(
+    return load_sweep(
         read_sweep_bytes(path),
         path,
         profiles=configuration_files(),
@@ -63,11 +62,16 @@ def prepare(path: str, options: SweepOptions, *, needs_command: bool = True) -> 
         read_file=_read_text,
         needs_command=needs_command,
     )
+
+
+def prepare(sweep: Sweep, path: str, options: SweepOptions) -> Prepared:
+    """Expand a sweep and check every task of it.
+
+    Raises:
+        HpcsweepError: whatever no task or no scheduler can take.
+    """
     expansion = sweep.space.expand(limit=options.limit)
-    tasks = [
-        Task(index=index, id=point_id(params), params=params)
-        for index, params in enumerate(islice(expansion.points, options.limit))
-    ]
+    tasks = [Task(index=index, id=point_id(params), params=params) for index, params in enumerate(expansion.points)]
     scheduler = choose(sweep.settings.scheduler, is_installed)
     requests = {task.index: resolve_request(sweep.settings.resources, task.params, sweep.names) for task in tasks}
     check_requests(make_scheduler(scheduler), sweep, set(requests.values()), scheduler)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import socket
+import sys
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
@@ -12,7 +13,7 @@ from typing import Any
 from hpcsweep.errors import HpcsweepError
 from hpcsweep.ledger import Ledger
 from hpcsweep.model import Request, Settings, Task
-from hpcsweep.schedulers import make_scheduler
+from hpcsweep.schedulers import Site, make_scheduler
 from hpcsweep.schedulers.base import Scheduler
 from hpcsweep.store import JournalReading, RunPaths, find_run, is_in_place, read_events, read_run_json, read_tasks
 
@@ -22,6 +23,13 @@ class Run:
     """One run directory. Everything is read when it is first asked for."""
 
     paths: RunPaths
+
+    @classmethod
+    def imagined(cls, paths: RunPaths, *, info: Mapping[str, Any], tasks: list[Task], ledger: Ledger) -> Run:
+        """A run that is not on disk: what ``show`` looks at."""
+        run = cls(paths)
+        run.__dict__.update(info=info, tasks=tasks, ledger=ledger)
+        return run
 
     @cached_property
     def info(self) -> Mapping[str, Any]:
@@ -58,8 +66,10 @@ class Run:
     @cached_property
     def scheduler(self) -> Scheduler:
         """The scheduler that the run was made for."""
-        jobs = self.info.get("jobs")
-        return make_scheduler(self.info["scheduler"], queue_dir=str(self.paths.local_dir), jobs=jobs)
+        # Where nobody needs to watch: this machine's queue itself turns the loop when an array has ended.
+        then = (sys.executable, "-m", "hpcsweep", "advance", "--quiet", str(self.paths.root))
+        site = Site(queue_dir=str(self.paths.local_dir), jobs=self.info.get("jobs"), then=then)
+        return make_scheduler(self.info["scheduler"], site)
 
     @cached_property
     def names(self) -> tuple[str, ...]:

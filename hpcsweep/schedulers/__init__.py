@@ -17,15 +17,16 @@ __all__ = ["SCHEDULERS", "Scheduler", "Site", "choose", "make_scheduler"]
 
 @dataclass(frozen=True, kw_only=True)
 class Site:
-    """What a scheduler may need to know of the run: where this machine's queue is, how many elements it runs at once."""
+    """What a scheduler may need to know of the run: this machine's queue, how many elements it runs at once, what then."""
 
     queue_dir: str = ""
     jobs: int | None = None
+    then: tuple[str, ...] = ()
 
 
 def _make_local(site: Site) -> Scheduler:
     program = Path(__file__).parent.parent / "localqueue.py"
-    return Local(queue_dir=site.queue_dir, jobs=site.jobs, python=sys.executable, program=str(program))
+    return Local(queue_dir=site.queue_dir, jobs=site.jobs, then=site.then, python=sys.executable, program=str(program))
 
 
 SCHEDULERS: dict[str, Callable[[Site], Scheduler]] = {
@@ -35,15 +36,15 @@ SCHEDULERS: dict[str, Callable[[Site], Scheduler]] = {
 """In the order in which ``auto`` looks for them."""
 
 
-def make_scheduler(name: str, *, queue_dir: str = "", jobs: int | None = None) -> Scheduler:
-    """The scheduler of that name, for one run.
+def make_scheduler(name: str, site: Site | None = None) -> Scheduler:
+    """The scheduler of that name; ``site`` for one run.
 
     Raises:
         HpcsweepError: there is none such.
     """
     if name not in SCHEDULERS:
         raise HpcsweepError(f"there is no scheduler {name!r}", f"one of: auto, {', '.join(SCHEDULERS)}")
-    return SCHEDULERS[name](Site(queue_dir=queue_dir, jobs=jobs))
+    return SCHEDULERS[name](site or Site())
 
 
 def choose(name: str, is_installed: Callable[[str], bool]) -> str:

@@ -6,6 +6,7 @@ accepted; memory is not limited.
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
@@ -28,12 +29,16 @@ _MAX_RANGES_LENGTH = 100_000  # one argument may have 128 kB on Linux
 
 @dataclass(frozen=True, kw_only=True)
 class Local:
-    """The queue of one run on this machine; ``jobs`` elements at once (None: as many as it has cores)."""
+    """The queue of one run on this machine.
+
+    ``jobs``: how many elements run at once (None: as many as it has cores); ``then``: argv that is run when an array has ended.
+    """
 
     queue_dir: str
     python: str
     program: str
     jobs: int | None = None
+    then: tuple[str, ...] = ()
     name: str = "local"
     command: str = "bash"
     lost_after_s: float = 2.0
@@ -68,6 +73,8 @@ class Local:
             words += ["--after", other]
         if job.is_held:
             words.append("--hold")
+        if self.then:
+            words += ["--then", json.dumps(self.then)]
         return Command(
             argv=self._argv("submit", *words),
             env_drop=("*",) if job.is_env_clean else _DROPPED,

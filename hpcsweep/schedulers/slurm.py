@@ -172,7 +172,7 @@ class Slurm:
         return [_shell(_TELL_IT, "scontrol", action, f"jobname={tag}")]
 
     def throttle_cmds(self, tag: str, job: str, at_once: int) -> list[Command]:
-        """By name, as ``hold_cmds``. (With JobId beside it, JobName would be the new name.)"""
+        """By name, as ``hold_cmds``; with JobId beside it, JobName would be the new name."""
         del job
         return [_shell(_TELL_IT, "scontrol", "update", f"JobName={tag}", f"ArrayTaskThrottle={at_once}")]
 

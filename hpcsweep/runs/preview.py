@@ -1,0 +1,169 @@
+"""What ``show`` and ``submit --dry-run`` tell: all that would be made, and nothing is."""
+
+from __future__ import annotations
+
+import json
+import shlex
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from itertools import islice
+from typing import Any
+
+from hpcsweep.decide import PlanArray, decide, policy_of
+from hpcsweep.fold import Evidence, Fold
+from hpcsweep.ledger import Array
+from hpcsweep.model import Params, Task
+from hpcsweep.render.templates import read_runner
+from hpcsweep.runs.advance import array_job, new_array
+from hpcsweep.runs.create import imagine_run
+from hpcsweep.runs.limits import site_limits
+from hpcsweep.runs.prepare import Prepared, SweepOptions, prepare, read_sweep
+from hpcsweep.runs.run import Run
+from hpcsweep.runs.scripts import ArrayWriter
+from hpcsweep.space import tree_lines
+from hpcsweep.sweepfile import Sweep, settings_to_json
+
+MOST_LOOKED_AT = 100_000
+"""Points that ``show`` looks at where a condition makes it necessary, or a resource depends on parameters."""
+
+HEAD = 10
+
+
+@dataclass(frozen=True, kw_only=True)
+class Preview:
+    """What a sweep file comes to. ``is_complete``: false when not all points were looked at."""
+
+    sweep: Sweep
+    scheduler: str
+    points_count: int
+    is_complete: bool
+    dropped: int
+    arrays: int
+    tree: Sequence[str]
+    head: Sequence[Task]
+    command: str | None
+    script: str | None
+
+    @property
+    def short_script(self) -> str:
+        """The script with hpcsweep's own functions left out."""
+        return shorten_script(self.script or "")
+
+    def points(self, limit: int | None) -> Iterator[Params]:
+        """All points, lazily."""
+        return islice(self.sweep.space.points(limit), limit)
+
+    def settings_rows(self) -> Iterator[tuple[str, str, str]]:
+        """(key, value, origin) of each setting that is not empty."""
+        for key, value in _flat(settings_to_json(self.sweep.settings)):
+            if value not in (None, "", {}, [], False) and not key.startswith("files_paths"):
+                text = json.dumps(value, ensure_ascii=False)
+                yield key, text if len(text) <= 60 else text[:59] + "…", _origin(key, self.sweep.origins)
+
+    def to_json(self) -> dict[str, Any]:
+        """For ``--json``; the names are a promise."""
+        return {
+            "name": self.sweep.settings.name,
+            "points": self.points_count,
+            "tasks": self.points_count,
+            "dropped": self.dropped,
+            "arrays": self.arrays,
+            "is_complete": self.is_complete,
+            "scheduler": self.scheduler,
+            "settings": settings_to_json(self.sweep.settings),
+            "origins": dict(self.sweep.origins),
+            "head": [dict(task.params) for task in self.head],
+            "command": self.command,
+        }
+
+
+def preview(path: str, options: SweepOptions) -> Preview:
+    """Read a sweep file and look at as much of it as is needed; a huge space is not enumerated.
+
+    Raises:
+        HpcsweepError: all that is wrong with the file.
+    """
+    sweep = read_sweep(path, options, needs_command=False)
+    count = sweep.space.known_count()
+    depends = any("{{" in str(value) or "{%" in str(value) for value in sweep.settings.resources.values())
+    look_at = HEAD if count is not None and not depends else MOST_LOOKED_AT
+    if options.limit is not None:
+        count = None if count is None else min(count, options.limit)
+        look_at = min(look_at, options.limit)
+    prepared = prepare(sweep, path, replace(options, limit=look_at))
+    if count is None:
+        count = len(prepared.tasks)
+    is_complete = look_at == HEAD or prepared.expansion.is_complete or options.limit == look_at
+    run = imagine_run(prepared, name=options.name, jobs=None)
+    arrays = _plan(run, prepared)
+    size = arrays[0].size if arrays else 1
+    has_command = sweep.settings.command is not None
+    writer = ArrayWriter(run) if has_command else None
+    return Preview(
+        sweep=sweep,
+        scheduler=prepared.scheduler,
+        points_count=count,
+        is_complete=is_complete,
+        dropped=prepared.expansion.dropped,
+        arrays=_count_arrays(run, count) if look_at == HEAD else len(arrays),
+        tree=tree_lines(sweep.space, prepared.expansion if look_at != HEAD and options.limit is None else None),
+        head=prepared.tasks[:HEAD],
+        command=writer.command(arrays[0]) if writer and size else None,
+        script=writer.script(arrays[0], writer.chunks(arrays[0])) if writer else None,
+    )
+
+
+def dry_run(prepared: Prepared, *, name: str | None, jobs: int | None) -> Iterable[tuple[str, str]]:
+    """(title, text) of every file that ``submit`` would write, and of the commands it would run."""
+    run = imagine_run(prepared, name=name, jobs=jobs)
+    writer = ArrayWriter(run)
+    yield str(run.paths.sweep_yaml), prepared.sweep.text.decode("utf-8", "replace")
+    yield (
+        str(run.paths.tasks),
+        "".join(json.dumps({"index": t.index, "id": t.id, "params": dict(t.params)}) + "\n" for t in run.tasks),
+    )
+    yield str(run.paths.run_json), json.dumps(run.info, indent=2, ensure_ascii=False)
+    for array in _plan(run, prepared):
+        paths = run.paths.array(array.number)
+        chunks = writer.chunks(array)
+        for number, chunk in enumerate(chunks):
+            yield str(paths.chunk(number)), chunk
+        yield str(paths.script), writer.script(array, chunks)
+        command = run.scheduler.submit_cmd(array_job(run, array, policy_of(run.settings), ()))
+        yield f"array {array.number:03d}: {array.size} elements", shlex.join(command.argv)
+
+
+def shorten_script(script: str) -> str:
+    """A script without the runner's functions, which are the same in every script."""
+    runner = read_runner().rstrip("\n")
+    lines = runner.count("\n") + 1
+    return script.replace(runner, f"# ... {lines} lines: the functions of hpcsweep's runner ...")
+
+
+def _plan(run: Run, prepared: Prepared) -> list[Array]:
+    """The arrays that a first ``advance`` would make."""
+    fold = Fold(run.ledger, Evidence(now=0.0, events={}), run.ledger.total)
+    policy = policy_of(run.settings, max_array_size=site_limits(run).max_array_size)
+    decision = decide(fold, policy, lambda task: prepared.requests[task], 0.0)
+    plans = [action for action in decision.actions if isinstance(action, PlanArray)]
+    return [new_array(run, plan, number) for number, plan in enumerate(plans, 1)]
+
+
+def _count_arrays(run: Run, tasks: int) -> int:
+    size = 1 if run.settings.array_mode == "jobs" else site_limits(run).max_array_size
+    return -(-tasks // size)
+
+
+def _flat(data: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
+    for key, value in data.items():
+        if isinstance(value, Mapping) and value:
+            yield from _flat(value, f"{prefix}{key}.")
+        else:
+            yield f"{prefix}{key}", value
+
+
+def _origin(key: str, origins: Mapping[str, str]) -> str:
+    """Where a setting, or the mapping that it is in, came from."""
+    while key and key not in origins:
+        key = key.rpartition(".")[0]
+    return origins.get(key, "default")

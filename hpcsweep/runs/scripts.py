@@ -1,0 +1,90 @@
+"""The files of an array: its chunks and its script, made from the run's frozen settings."""
+
+from __future__ import annotations
+
+import shlex
+from collections.abc import Iterator, Sequence
+
+from hpcsweep._version import __version__
+from hpcsweep.ledger import Array
+from hpcsweep.render.chunks import CHUNK_SIZE, chunk_hash, render_chunks
+from hpcsweep.render.facts import RunFacts
+from hpcsweep.render.script import ScriptFacts, render_script
+from hpcsweep.render.task import TaskRenderer
+from hpcsweep.render.templates import read_runner, read_template
+from hpcsweep.runs.limits import site_limits
+from hpcsweep.runs.run import Run
+from hpcsweep.store import make_array_folders, write_atomically, write_chunks
+
+
+def run_facts(run: Run) -> RunFacts:
+    """A run, as its commands and scripts know it."""
+    return RunFacts(
+        name=run.name,
+        uid=str(run.info["uid"]),
+        run_dir=str(run.paths.root),
+        cwd=str(run.info["cwd"]),
+        sweep=str(run.info["name"]),
+        scheduler=str(run.info["scheduler"]),
+        version=__version__,
+    )
+
+
+def array_directives(run: Run, array: Array) -> tuple[str, ...]:
+    """The scheduler's directive lines of an array's script."""
+    options = run.settings.scheduler_options.get(run.scheduler.name, {})
+    return tuple(run.scheduler.directives(array.request, options))
+
+
+class ArrayWriter:
+    """Renders and writes arrays of one run; the sweep's templates are compiled once for all of them."""
+
+    def __init__(self, run: Run) -> None:
+        self._run = run
+        self._facts = run_facts(run)
+        self._tasks = TaskRenderer(run.settings, run.names, self._facts)
+
+    def write(self, array: Array) -> None:
+        """Write the chunks and the script of an array that is about to be planned."""
+        paths = self._run.paths.array(array.number)
+        make_array_folders(paths)
+        chunks = self.chunks(array)
+        write_chunks(paths, chunks)
+        write_atomically(paths.script, self.script(array, chunks), mode=0o755)
+
+    def chunks(self, array: Array) -> list[str]:
+        """What the array's positions run."""
+        return render_chunks(self._blocks(array))
+
+    def script(self, array: Array, chunks: Sequence[str]) -> str:
+        """What is submitted."""
+        run = self._run
+        last = run.settings.finally_
+        facts = ScriptFacts(
+            run=self._facts,
+            tag=array.tag,
+            array=array.number,
+            positions=array.size,
+            chunk_size=CHUNK_SIZE,
+            chunk_hashes=[chunk_hash(chunk) for chunk in chunks],
+            request=array.request,
+            kill_wait_s=site_limits(run).kill_wait_s,
+            names=run.names,
+            directives=array_directives(run, array),
+            enforces_time_limit=not run.scheduler.enforces_time_limit,
+            condition=last.when if last is not None and array.kind == "finally" else "",
+            total=run.ledger.total,
+        )
+        return render_script(run.settings, facts, runner=read_runner(), read_template=read_template)
+
+    def command(self, array: Array) -> str:
+        """The rendered command of an array's first task, as one would type it."""
+        command = self._tasks.command(self._run.tasks[array.tasks[0]], array.request)
+        return command if isinstance(command, str) else shlex.join(command)
+
+    def _blocks(self, array: Array) -> Iterator[str]:
+        if array.kind == "finally":
+            yield self._tasks.render_finally(array.request, array.attempt_of(-1))
+            return
+        for position, task in enumerate(array.tasks):
+            yield self._tasks.render(self._run.tasks[task], array.request, array.attempt_of(task), position)
