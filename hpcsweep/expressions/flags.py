@@ -94,7 +94,7 @@ def _hydra_text(text: str) -> str:
     # Backslashes count only before a quote or an interpolation, where they are doubled.
     text = re.sub(r"(\\*)\$\{", r"\1\1\\${", text)
     text = re.sub(r"(\\*)'", r"\1\1\\'", text)
-    text = re.sub(r"(\\+)$", r"\1\1", text)
+    text = re.sub(r"(\\+)\Z", r"\1\1", text)
     return f"'{text}'"
 
 

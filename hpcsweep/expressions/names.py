@@ -74,7 +74,7 @@ class Names:
         odd = next((name for name in sorted(self.all) if re.match(re.escape(written) + r"[@/+~]", spelling(name))), None)
         if odd:
             return ExpressionError(f"there is no parameter `{written}`", f"write `params['{odd}']` for the parameter `{odd}`")
-        near = get_close_matches(written, [name for name in self._by_spelling if "." in name], n=1, cutoff=0.7)
+        near = get_close_matches(written, [name for name in self._by_spelling if "." in name], n=1, cutoff=0.85)
         if no_method_of and not near:
             return ExpressionError(
                 f"there is no parameter `{written}`, and `{no_method_of}` has no attributes",
