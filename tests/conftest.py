@@ -1,0 +1,99 @@
+"""Fixtures for all tests: a real Slurm, an ordinary user, a folder with a name that hurts."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+TEST_USER = "hpcsweep-test"
+START = Path(__file__).parent / "slurm" / "start"
+HOSTILE_NAME = "a b  c'd\"e\nf\\g%j%%h$(touch pwned)`touch pwned`;&*?[x]#~é✓"
+
+
+@dataclass(frozen=True)
+class SlurmBed:
+    """The Slurm of tests/slurm/start. SLURM_CONF is set in the environment."""
+
+    conf: str
+
+    @property
+    def folder(self) -> Path:
+        return Path(self.conf).parent
+
+    @property
+    def has_memory_limits(self) -> bool:
+        return (self.folder / "memory-limits").read_text().strip() == "cgroup"
+
+    def daemon_pid(self, name: str) -> int:
+        """The process id of a daemon: slurmctld, slurmdbd, slurmd-n1, ..."""
+        return int((self.folder / "run" / f"{name}.pid").read_text())
+
+    def restore(self) -> None:
+        """Start again what a test has ended, and wait until all is well."""
+        subprocess.run([START], check=True, capture_output=True, timeout=300)
+
+
+@pytest.fixture(scope="session")
+def slurm() -> SlurmBed:
+    conf = os.environ.get("SLURM_CONF")
+    if not conf:
+        if os.geteuid() != 0:
+            pytest.skip("NO SLURM: SLURM_CONF is not set, and only root can start one (tests/slurm/start)")
+        if shutil.which("slurmctld") is None:
+            pytest.skip("NO SLURM: it is not installed; tests/run installs it (root on Debian)")
+        started = subprocess.run([START], check=False, capture_output=True, text=True, timeout=600)
+        if started.returncode != 0:
+            pytest.fail(f"tests/slurm/start failed: {started.stderr}")
+        conf = started.stdout.strip().removeprefix("export SLURM_CONF=")
+        os.environ["SLURM_CONF"] = conf
+    subprocess.run(["sinfo", "-h"], check=True, capture_output=True, timeout=60)
+    return SlurmBed(conf)
+
+
+@pytest.fixture
+def hostile_dir(tmp_path: Path) -> Path:
+    """A folder with spaces, quotes, a newline, a backslash, %, unicode and shell words in its name."""
+    folder = tmp_path / HOSTILE_NAME
+    folder.mkdir()
+    return folder
+
+
+@pytest.fixture
+def as_user() -> Callable[..., list[str]]:
+    """argv -> argv that runs as the ordinary user of tests/slurm/start; the test is skipped where that cannot be."""
+    if os.geteuid() != 0:
+        pytest.skip("NO SECOND USER: only root can run a command as somebody else")
+    known = subprocess.run(["id", TEST_USER], check=False, capture_output=True)
+    if known.returncode != 0:
+        pytest.skip(f"NO SECOND USER: there is no {TEST_USER}; tests/slurm/start makes it")
+    return lambda argv: ["runuser", "-u", TEST_USER, "--", *argv]
+
+
+@pytest.fixture
+def user_dir(as_user) -> Iterator[Path]:
+    """A folder of the ordinary user, which pytest's own (root's, closed) cannot be."""
+    with tempfile.TemporaryDirectory(prefix="hpcsweep-user-", dir="/tmp") as name:
+        shutil.chown(name, TEST_USER, TEST_USER)
+        yield Path(name)
+
+
+@pytest.fixture
+def await_that() -> Callable[..., None]:
+    """``await_that(condition, what, within_s=60)``: wait until ``condition()`` holds, fail with ``what`` when it never does."""
+
+    def wait(condition: Callable[[], object], what: str, within_s: float = 60.0) -> None:
+        deadline = time.monotonic() + within_s
+        while not condition():
+            if time.monotonic() > deadline:
+                pytest.fail(f"waited {within_s:.0f} s in vain until {what}")
+            time.sleep(0.1)
+
+    return wait
