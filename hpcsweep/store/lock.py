@@ -184,7 +184,7 @@ class _Offer:
             if holder.namespace == mine.namespace != "":
                 if not is_process_gone(holder.pid, holder.started):
                     return "alive"
-                if flock == "free" or not _may_be_inherited(path):
+                if flock == "free" or not _may_be_inherited(path, holder.started):
                     return "dead"
         return "dead" if self.silence_s(generation) > stale_after_s else "silent"
 
@@ -349,28 +349,38 @@ def _flock_state(path: Path) -> Literal["held", "free", "unknown"]:
         os.close(descriptor)
 
 
-def _may_be_inherited(path: Path) -> bool:
-    """Without flock: whether a process of this host has the generation open, or may have (one we cannot look into)."""
+def _may_be_inherited(path: Path, started: str) -> bool:
+    """Without flock: whether a process begun after the holder has the generation open, or may have (we cannot look)."""
     try:
         wanted = path.stat()
-        owner = wanted.st_uid
-        pids = [name for name in os.listdir("/proc") if name.isdigit()]  # noqa: PTH208 - names only
+        pids = [int(name) for name in os.listdir("/proc") if name.isdigit()]  # noqa: PTH208 - names only
+        return any(_may_have_open(pid, wanted) for pid in pids if _may_be_younger(pid, started))
     except OSError:
         return True
-    for pid in pids:
-        folder = Path("/proc", pid)
-        try:
-            if folder.stat().st_uid != owner:
-                continue
-            for link in (folder / "fd").iterdir():
-                with contextlib.suppress(FileNotFoundError):
-                    if os.path.samestat(link.stat(), wanted):
-                        return True
-        except (FileNotFoundError, ProcessLookupError):
-            continue  # it ended just now
-        except OSError:
-            return True
-    return False
+
+
+def _may_be_younger(pid: int, started: str) -> bool:
+    now_started = _stat_of(pid)[1]
+    return not (now_started.isdigit() and started.isdigit()) or int(now_started) >= int(started)
+
+
+def _may_have_open(pid: int, wanted: os.stat_result) -> bool:
+    folder = Path("/proc", str(pid))
+    try:
+        if folder.stat().st_uid != wanted.st_uid:
+            return False  # a child of the holder is its user's
+        return any(_is_open_file(link, wanted) for link in (folder / "fd").iterdir())
+    except (FileNotFoundError, ProcessLookupError):
+        return False  # it ended just now
+    except OSError:
+        return True
+
+
+def _is_open_file(link: Path, wanted: os.stat_result) -> bool:
+    try:
+        return os.path.samestat(link.stat(), wanted)
+    except FileNotFoundError:
+        return False
 
 
 def _mtime(path: Path | None) -> float:

@@ -114,7 +114,7 @@ def find_run(runs_dir: Path, text: str | None = None) -> RunPaths:
         if _is_file(candidate / "run.json"):
             return RunPaths(candidate)
     for candidate in candidates:
-        if candidate.is_dir():
+        if _is_folder(candidate):
             read_run_json(RunPaths(candidate))  # says why that is no run
     raise _no_such_run(absolute_as_written(runs_dir), text)
 
@@ -226,17 +226,28 @@ def _no_such_run(runs_dir: Path, text: str) -> HpcsweepError:
     names = [run.name for run in list_runs(runs_dir)]
     if not names:
         return HpcsweepError(
-            f"there is no run {text!r}, and no run at all in {runs_dir}",
+            f"there is no run {_shorten(text)}, and no run at all in {runs_dir}",
             "`hpcsweep submit SWEEP.yaml` makes one; a run elsewhere is given by its path",
         )
     near = difflib.get_close_matches(Path(text).name, names, n=3, cutoff=0.6)
     shown = ", ".join(names[-10:]) + (f" and {len(names) - 10} more" if len(names) > 10 else "")
     hint = f"did you mean {' or '.join(near)}? " if near else ""
-    return HpcsweepError(f"there is no run {text!r} in {runs_dir}", f"{hint}there are: {shown}")
+    return HpcsweepError(f"there is no run {_shorten(text)} in {runs_dir}", f"{hint}there are: {shown}")
+
+
+def _shorten(text: str) -> str:
+    return repr(text if len(text) <= 200 else text[:200] + "...")
 
 
 def _natural(name: str) -> list[tuple[int, str]]:
     return [(int(part), "") if part.isdecimal() and part.isascii() else (-1, part) for part in re.split(r"([0-9]{1,15})", name)]
+
+
+def _is_folder(path: Path) -> bool:
+    try:
+        return path.is_dir()
+    except (OSError, ValueError):
+        return False
 
 
 def _is_file(path: Path) -> bool:
