@@ -90,7 +90,7 @@ def load_sweep(  # noqa: PLR0913 - everything that the outside world says comes 
     reading = read_space(merged, faults, lambda file: _read_table(_beside(path, file), read_file), path)
     space = reading.space
     # With faults in the names themselves, what expressions say of them would only be noise.
-    names = space.names if space is not None and _check_names(space.names, changed, faults) else None
+    names = reading.names if reading.names is not None and _check_names(reading.names, changed, faults) else None
     values = read_settings(merged, faults, names=names)
     if needs_command and "command" not in values and merged.get("command") is None:
         faults.add(Place(file=path), "a `command` is missing", "command: python train.py {{ params | flags }}")

@@ -30,9 +30,14 @@ _METHODS: tuple[_Method, ...] = ("random", "sobol", "lhs")
 
 @dataclass(frozen=True, kw_only=True)
 class SpaceReading:
-    """The space, None after faults, and warnings about what is right but may not be meant."""
+    """The space, None after faults, and warnings about what is right but may not be meant.
+
+    ``names``: all names of parameters, derived and replicated ones too, in their order. After faults they are known as well
+    (commands can be judged by them), unless something could not be read far enough to tell: then None.
+    """
 
     space: SweepSpace | None
+    names: tuple[str, ...] | None = None
     warnings: tuple[str, ...] = ()
 
 
@@ -47,7 +52,8 @@ def read_space(sweep: Mapping, faults: Faults, read_file: Callable[[str], str], 
         file: the sweep file's name, for what has no place in it.
     """
     reading = _Reading(sweep, faults, read_file, file)
-    return SpaceReading(space=reading.read(), warnings=tuple(reading.notes.warnings))
+    whole = reading.read()
+    return SpaceReading(space=whole, names=whole.names if whole else reading.names, warnings=tuple(reading.notes.warnings))
 
 
 class _Reading:
@@ -58,6 +64,7 @@ class _Reading:
         self._read_file = read_file
         self._file = file
         self.notes = Notes(faults=faults)
+        self.names: tuple[str, ...] | None = None
         self._tree = TreeReader(notes=self.notes, read_file=read_file)
 
     def read(self) -> SweepSpace | None:
@@ -70,6 +77,7 @@ class _Reading:
         names = part.space.base_names if part else tuple(name for name in self._tree.names if name not in self._tree.replicates)
         derive = self._read_derive(names)
         known = (*names, *(name for name, _ in derive))
+        self.names = (*known, *self._tree.replicates)
         where = self._read_where(known)
         exclude = self._read_points("exclude", known)
         include = self._read_points("include", (*names, *self._tree.replicates), computed=[name for name, _ in derive])

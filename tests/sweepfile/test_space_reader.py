@@ -486,6 +486,15 @@ def test_conditions_are_not_judged_by_names_that_are_unknown():
     assert len(found("space: {a: []}\nwhere: a > b\n")) == 2
 
 
+def test_names_are_known_after_faults():
+    text = "space: {a: [], b: 1, replicate: {s: 2}}\nderive: {d: b + zz}\n"
+    result, faults = reading(text)
+    assert faults
+    assert result.names == ("a", "b", "d", "s")
+    assert reading("space: {csv: not-there.csv, b: 1}")[0].names is None
+    assert read("space: {a: 1, replicate: {s: 2}}\nderive: {d: a}").names == ("a", "d", "s")
+
+
 def test_no_points_is_an_error_that_names_the_condition():
     with pytest.raises(HpcsweepError, match="a > 5"):
         points("space: {a: [1, 2]}\nwhere: a > 5\n")
