@@ -61,7 +61,7 @@ tell() {
     said=$("$@" 2>&1) && return 0
     status=$?
     rest=$(printf '%s\n' "$said" | grep -v -e 'Invalid job id specified' -e 'already completing or completed' \
-        -e 'has already finished' -e 'No jobs with name')
+        -e 'has already finished' -e 'No jobs with name' -e ': No error$')
     [ -n "$rest" ] || return 0
     printf '%s\n' "$rest" >&2
     return "$status"

@@ -183,7 +183,7 @@ def test_hostile_paths(slurm, hostile_dir, ended):
     history = ended(site, job.tag, 0, 1)
     assert {seen.state for seen in history.values()} == {State.DONE}
     assert Path(job.log).read_text() == f"{hostile_dir.resolve()}\n{hostile_dir}\n" * 2
-    assert sorted(os.listdir(hostile_dir)) == sorted([Path(job.script).name, "the log.txt"])
+    assert sorted(path.name for path in hostile_dir.iterdir()) == sorted([Path(job.script).name, "the log.txt"])
 
 
 @pytest.mark.parametrize("name", ["100%", "%A_%a", "back\\slash", "%j\\", "line\nbreak"])
