@@ -8,7 +8,8 @@ from typing import Any
 from hpcsweep.expressions import ExpressionError, Words, text_of
 from hpcsweep.render.shell_text import ANSI, ARITHMETIC, BASE, BRACE, CODE, COMMENT, DOUBLE, HERE_DOCUMENT, INNER, SINGLE
 
-_BARE = re.compile(r"[A-Za-z0-9_@%+=:,./-]+\Z", re.ASCII)
+# Words that need no quotes anywhere; `-ef` and `==` are operators inside [[ ]] when they stand bare.
+_BARE = re.compile(r"(?!-[A-Za-z]{1,2}\Z|=)[A-Za-z0-9_@%+=:,./-]+\Z", re.ASCII)
 _KEYWORDS = frozenset(
     "if then else elif fi case esac for select while until do done in function time coproc".split(),  # noqa: SIM905 a list of words
 )
