@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import itertools
 import re
+from collections.abc import Iterator
 
 from hpcsweep.errors import Faults, Place
 from hpcsweep.sweepfile.nodes import Mapping, Node, Scalar, kind_of
@@ -81,14 +82,20 @@ def _read_document(text: str | bytes, file: str, faults: Faults) -> tuple[Node |
     has_controls = _report_controls(lines, file, faults)
     if has_controls:
         decoded = _CONTROLS.sub("x", decoded)
-    present = set(decoded)
-    spare = (chr(code) for code in itertools.chain(*_SPARE) if chr(code) not in present)
-    swapped = dict(zip(sorted(set(_ODD.findall(decoded))), spare, strict=False))
+    swapped = dict(zip(sorted(set(_ODD.findall(decoded))), _spare_characters(decoded), strict=False))
     decoded = decoded.translate(str.maketrans(swapped))
     back = {spare_one: odd for odd, spare_one in swapped.items()}
     builder = Builder(file=file, lines=_NEW_LINE.split(decoded), faults=faults, odd=back)
     document = builder.read(decoded)
     return (None if has_controls else document), (has_controls or builder.is_faulty)
+
+
+def _spare_characters(text: str) -> Iterator[str]:
+    """Characters that neither are in the text nor can come from an escape in it."""
+    present = set(text)
+    escapes = text.lower() if "\\" in text else ""
+    codes = itertools.chain(*_SPARE)
+    return (chr(code) for code in codes if chr(code) not in present and f"{code:04x}" not in escapes)
 
 
 def _decode(text: str | bytes, file: str, faults: Faults) -> str | None:

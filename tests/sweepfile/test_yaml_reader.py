@@ -6,6 +6,7 @@ import json
 import math
 
 import pytest
+import yaml
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
@@ -253,6 +254,17 @@ def test_odd_characters_in_quotes_stay_as_they_are(odd):
     text = f"a{odd} {odd}b"
     assert data(f"x: '{text}'\ny: \"{text}\"\n") == {"x": text, "y": text}
     assert data(f"x: |\n  {text}\n") == {"x": f"{text}\n"}
+
+
+def test_odd_characters_and_escapes_do_not_mix():
+    text = "x: '\x85\ue000'\ny: \"\\uE001 \\U0000e002 \\ue003\"\n"
+    assert data(text) == {"x": "\x85\ue000", "y": "\ue001 \ue002 \ue003"}
+
+
+@settings(deadline=None, max_examples=200)
+@given(st.lists(st.text(st.characters(exclude_characters="\0", exclude_categories=["Cs"])), min_size=1))
+def test_what_pyyaml_writes_is_read_back(texts):
+    assert data(yaml.safe_dump({"a": texts})) == {"a": texts}
 
 
 def test_merges():
