@@ -21,6 +21,7 @@ COLUMNS = ("task", "id", "state", "attempt", "elapsed_s")
 
 LAST_COLUMNS = ("reason", "job")
 
+_OUR_PARAMS, _OUR_LOG = "params.json", "attempt-*.log"
 _MOST_NOTES = 40
 _HEAD_BYTES = 4096
 _SUCCESSES = frozenset(state for state, facts in FACTS.items() if facts.is_success)
@@ -89,7 +90,8 @@ def find_metrics(folder: Path | str, patterns: Sequence[str]) -> list[Path]:
     """The files in ``folder`` that ``patterns`` (``*.metrics``, ``out/*.csv``, ``result.json``) name, in the patterns' order.
 
     A pattern that is the name of a file, letter for letter, means that file. A hidden file needs a pattern that begins
-    with a dot. A folder that is not there has none.
+    with a dot, and the files that hpcsweep itself puts into a task's folder need their names: ``*.json`` is not meant to
+    take ``params.json``. A folder that is not there has none.
 
     Raises:
         OSError: when the folder cannot be listed.
@@ -99,19 +101,27 @@ def find_metrics(folder: Path | str, patterns: Sequence[str]) -> list[Path]:
     found: dict[Path, None] = {}
     for pattern in patterns:
         if "/" in pattern or not glob.has_magic(pattern):
-            exact = folder / pattern
-            matches = [pattern] if exact.is_file() else _glob(folder, pattern)
-            found.update((path, None) for path in map(folder.joinpath, matches) if path.is_file())
+            matches = [pattern] if (folder / pattern).is_file() else _glob(folder, pattern)
         else:
             # One listing serves all patterns: with many tasks on a slow file system each call counts.
             names = _list_files(folder) if names is None else names
-            matches = [pattern] if pattern in names else fnmatch.filter(names, pattern)
-            found.update((folder / name, None) for name in matches if pattern[0] == "." or name[0] != ".")
+            matches = [pattern] if pattern in names else _filter_names(names, pattern)
+        found.update((folder / match, None) for match in matches)
     return list(found)
 
 
+def _filter_names(names: list[str], pattern: str) -> list[str]:
+    hidden = "" if pattern[0] == "." else "."
+    return [name for name in fnmatch.filter(names, pattern) if name[0] != hidden and not _is_ours(name)]
+
+
+def _is_ours(name: str) -> bool:
+    return name == _OUR_PARAMS or fnmatch.fnmatchcase(name, _OUR_LOG)
+
+
 def _glob(folder: Path, pattern: str) -> list[str]:
-    return sorted(glob.glob(pattern, root_dir=folder, recursive=True))  # noqa: PTH207  Path.glob refuses an absolute pattern
+    matches = sorted(glob.glob(pattern, root_dir=folder, recursive=True))  # noqa: PTH207  Path.glob refuses an absolute pattern
+    return [match for match in matches if not _is_ours(match.rpartition("/")[2]) and (folder / match).is_file()]
 
 
 def _list_files(folder: Path) -> list[str]:

@@ -274,6 +274,11 @@ def test_find_metrics(tmp_path):
     assert find("./v[1].csv") == ["v[1].csv"]
     assert find("v[1].csv") == ["v[1].csv"]
     assert find("v[12].csv") == ["v1.csv"]
+    for name in ["params.json", "result.json", "attempt-1.log", "out/params.json"]:
+        (tmp_path / name).write_text("{}")
+    assert find("*.json", "*.log") == ["result.json"]
+    assert find("./*.json", "*/*.json") == ["result.json"]
+    assert find("params.json", "attempt-1.log") == ["params.json", "attempt-1.log"]
     assert find(str(tmp_path / "out/x.csv")) == ["out/x.csv"]
     assert find_metrics(tmp_path / "nowhere", ["*", "a", "a/*"]) == []
 

@@ -154,7 +154,7 @@ def check_finally(project, _status, rows):
 
 
 def check_values(project, _status, rows):
-    received = {path.read_text(newline="") for path in (project.path / "runs").glob("*/tasks/*/received.txt")}
+    received = {path.read_bytes().decode() for path in (project.path / "runs").glob("*/tasks/*/received.txt")}
     assert received == {row["text"] for row in rows}
     assert not list(project.path.rglob("x"))
 
