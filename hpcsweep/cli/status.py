@@ -6,12 +6,11 @@ import argparse
 
 from hpcsweep import output
 from hpcsweep.cli import options
-from hpcsweep.runs.advance import dry_decision
 from hpcsweep.runs.logs import last_line
-from hpcsweep.runs.observe import observe
+from hpcsweep.runs.look import read_status
 from hpcsweep.runs.run import Run, open_run
 from hpcsweep.runs.select import parse_tasks
-from hpcsweep.runs.status import Status, make_status, status_json
+from hpcsweep.runs.status import Status, status_json
 from hpcsweep.states import FACTS, State
 
 
@@ -47,12 +46,6 @@ def run(run: str | None, runs_dir: str | None, tasks: str | None, *, failed: boo
         return 0
     output.say(*screen(opened, status, style))
     return 0
-
-
-def read_status(opened: Run) -> Status:
-    """Observe, fold, and ask *decide* what is left to do."""
-    fold = observe(opened)
-    return make_status(opened, fold, dry_decision(opened, fold))
 
 
 def screen(opened: Run, status: Status, style: output.Style) -> list[str]:

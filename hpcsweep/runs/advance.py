@@ -73,11 +73,6 @@ def advance(turn: Turn, *, after: tuple[str, ...] = (), settle_s: float | None =
     return report
 
 
-def dry_decision(run: Run, fold: Fold) -> Decision:
-    """What *decide* would do now, for readers: nothing is done. The site's limits are not asked for."""
-    return decide(fold, policy_of(run.settings), run.request_of, time.time())
-
-
 def _adopted(run: Run, fold: Fold) -> Iterable[dict[str, object]]:
     """An array whose submission got no answer, but whose tag the scheduler knows, was accepted."""
     found: dict[str, str] = {}

@@ -3,21 +3,17 @@
 from __future__ import annotations
 
 import os
-import time
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 from hpcsweep.errors import HpcsweepError
-from hpcsweep.ledger import Ledger
 from hpcsweep.runs.advance import Report, advance, first_refusal
-from hpcsweep.runs.facts import current_folder, environment_text, git_state, make_tag, make_uid, who_and_where
+from hpcsweep.runs.facts import environment_text
+from hpcsweep.runs.imagine import check_rendering, run_record
 from hpcsweep.runs.prepare import Prepared
 from hpcsweep.runs.run import Run
 from hpcsweep.runs.turn import open_turn
 from hpcsweep.store import (
-    RunPaths,
-    absolute_as_written,
     create_run_dir,
     discard_run_dir,
     find_run,
@@ -26,7 +22,6 @@ from hpcsweep.store import (
     write_run_json,
     write_tasks,
 )
-from hpcsweep.sweepfile import settings_to_json
 
 
 def submit(prepared: Prepared, *, name: str | None, jobs: int | None, after: tuple[str, ...]) -> tuple[Run, Report]:
@@ -35,6 +30,7 @@ def submit(prepared: Prepared, *, name: str | None, jobs: int | None, after: tup
     Raises:
         HpcsweepError: nothing was accepted; the run's folder is gone again.
     """
+    check_rendering(prepared)
     with sharing(prepared.settings.umask):
         run = make_run(prepared, name=name, jobs=jobs)
     with open_turn(run, wait_s=30.0, command="submit") as turn:
@@ -64,36 +60,6 @@ def make_run(prepared: Prepared, *, name: str | None, jobs: int | None) -> Run:
         discard_run_dir(paths)
         raise
     return Run(paths)
-
-
-def run_record(prepared: Prepared, paths: RunPaths, *, jobs: int | None) -> dict[str, Any]:
-    """What run.json says: who made the run, where, of what, and every setting as it was resolved."""
-    cwd = current_folder()
-    uid = make_uid()
-    return {
-        "uid": uid,
-        "tag": make_tag(prepared.settings.name, uid),
-        "name": prepared.settings.name,
-        "path": str(paths.root),
-        "created": time.time(),
-        "cwd": cwd,
-        "sweep_path": str(prepared.path),
-        **who_and_where(),
-        "git": git_state(Path(cwd)),
-        "scheduler": prepared.scheduler,
-        "jobs": jobs,
-        "profile": prepared.sweep.profile,
-        "names": list(prepared.sweep.names),
-        "settings": settings_to_json(prepared.settings),
-        "origins": dict(prepared.sweep.origins),
-    }
-
-
-def imagine_run(prepared: Prepared, *, name: str | None, jobs: int | None) -> Run:
-    """The run that ``submit`` would make; nothing of it is on disk."""
-    paths = RunPaths(absolute_as_written(Path(prepared.settings.runs_dir)) / (name or "run-NN"))
-    ledger = Ledger(total=len(prepared.tasks))
-    return Run.imagined(paths, info=run_record(prepared, paths, jobs=jobs), tasks=list(prepared.tasks), ledger=ledger)
 
 
 def jobs_of(texts: Sequence[str], prepared: Prepared) -> tuple[str, ...]:

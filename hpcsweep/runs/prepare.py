@@ -54,7 +54,7 @@ def read_sweep(path: str, options: SweepOptions, *, needs_command: bool = True) 
         read_sweep_bytes(path),
         path,
         profiles=configuration_files(),
-        profile=options.profile or os.environ.get("HPCSWEEP_PROFILE"),
+        profile=options.profile,
         environ=os.environ,
         host=platform.node(),
         params=options.params,
@@ -111,11 +111,17 @@ def check_requests(scheduler: Scheduler, sweep: Sweep, requests: set[Request], n
     problems = {problem.message: problem for request in requests for problem in scheduler.problems(request, options)}
     if problems:
         lines = [
-            f"{sweep.origins.get(problem.option, sweep.path)}: {problem.message}"
+            f"{_origin(sweep, name, problem.option)}: {problem.message}"
             + (f"\n    hint: {problem.hint}" if problem.hint else "")
             for problem in problems.values()
         ]
         raise HpcsweepError("\n".join(lines))
+
+
+def _origin(sweep: Sweep, scheduler: str, option: str) -> str:
+    """The place of the setting that an option of a scheduler comes from."""
+    origins = (sweep.origins.get(key) for key in (f"resources.{option}", f"{scheduler}.{option}", option))
+    return next((origin for origin in origins if origin is not None), sweep.path)
 
 
 def _as_settings(options: SweepOptions) -> list[str]:

@@ -9,13 +9,11 @@ from dataclasses import dataclass, replace
 from itertools import islice
 from typing import Any
 
-from hpcsweep.decide import PlanArray, decide, policy_of
-from hpcsweep.fold import Evidence, Fold
-from hpcsweep.ledger import Array
+from hpcsweep.decide import policy_of
 from hpcsweep.model import Params, Task
 from hpcsweep.render.templates import read_runner
-from hpcsweep.runs.advance import array_job, new_array
-from hpcsweep.runs.create import imagine_run
+from hpcsweep.runs.advance import array_job
+from hpcsweep.runs.imagine import imagine_run, plan_arrays
 from hpcsweep.runs.limits import site_limits
 from hpcsweep.runs.prepare import Prepared, SweepOptions, prepare, read_sweep
 from hpcsweep.runs.run import Run
@@ -95,7 +93,7 @@ def preview(path: str, options: SweepOptions) -> Preview:
         count = len(prepared.tasks)
     is_complete = look_at == HEAD or prepared.expansion.is_complete or options.limit == look_at
     run = imagine_run(prepared, name=options.name, jobs=None)
-    arrays = _plan(run, prepared)
+    arrays = plan_arrays(run, prepared)
     size = arrays[0].size if arrays else 1
     has_command = sweep.settings.command is not None
     writer = ArrayWriter(run) if has_command else None
@@ -123,7 +121,7 @@ def dry_run(prepared: Prepared, *, name: str | None, jobs: int | None) -> Iterab
         "".join(json.dumps({"index": t.index, "id": t.id, "params": dict(t.params)}) + "\n" for t in run.tasks),
     )
     yield str(run.paths.run_json), json.dumps(run.info, indent=2, ensure_ascii=False)
-    for array in _plan(run, prepared):
+    for array in plan_arrays(run, prepared):
         paths = run.paths.array(array.number)
         chunks = writer.chunks(array)
         for number, chunk in enumerate(chunks):
@@ -138,15 +136,6 @@ def shorten_script(script: str) -> str:
     runner = read_runner().rstrip("\n")
     lines = runner.count("\n") + 1
     return script.replace(runner, f"# ... {lines} lines: the functions of hpcsweep's runner ...")
-
-
-def _plan(run: Run, prepared: Prepared) -> list[Array]:
-    """The arrays that a first ``advance`` would make."""
-    fold = Fold(run.ledger, Evidence(now=0.0, events={}), run.ledger.total)
-    policy = policy_of(run.settings, max_array_size=site_limits(run).max_array_size)
-    decision = decide(fold, policy, lambda task: prepared.requests[task], 0.0)
-    plans = [action for action in decision.actions if isinstance(action, PlanArray)]
-    return [new_array(run, plan, number) for number, plan in enumerate(plans, 1)]
 
 
 def _count_arrays(run: Run, tasks: int) -> int:

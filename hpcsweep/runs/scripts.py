@@ -7,6 +7,7 @@ from collections.abc import Iterator, Sequence
 
 from hpcsweep._version import __version__
 from hpcsweep.ledger import Array
+from hpcsweep.model import Request, Task
 from hpcsweep.render.chunks import CHUNK_SIZE, chunk_hash, render_chunks
 from hpcsweep.render.facts import RunFacts
 from hpcsweep.render.script import ScriptFacts, render_script
@@ -76,6 +77,14 @@ class ArrayWriter:
             total=run.ledger.total,
         )
         return render_script(run.settings, facts, runner=read_runner(), read_template=read_template)
+
+    def check(self, task: Task, request: Request) -> None:
+        """Render one task's record, for its faults.
+
+        Raises:
+            HpcsweepError: when an expression has no value for this point, or a value cannot stand where it would.
+        """
+        self._tasks.render(task, request, 1, 0)
 
     def command(self, array: Array) -> str:
         """The rendered command of an array's first task, as one would type it."""

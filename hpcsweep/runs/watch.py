@@ -6,8 +6,8 @@ import os
 import time
 
 from hpcsweep.errors import HpcsweepError
-from hpcsweep.runs.advance import advance, dry_decision
-from hpcsweep.runs.observe import observe
+from hpcsweep.runs.advance import advance
+from hpcsweep.runs.look import look
 from hpcsweep.runs.run import Run
 from hpcsweep.runs.status import Status, make_status
 from hpcsweep.runs.turn import open_turn
@@ -34,13 +34,11 @@ class Watch:
         """Look once; advance when *decide* has something to do and nobody else is changing the run."""
         run = self._run
         run.forget_ledger()
-        fold = observe(run)
-        decision = dry_decision(run, fold)
+        fold, decision = look(run)
         if (decision.actions or (decision.is_finished and not run.ledger.is_finished)) and self._may_write:
             self._advance()
             run.forget_ledger()
-            fold = observe(run)
-            decision = dry_decision(run, fold)
+            fold, decision = look(run)
         status = make_status(run, fold, decision)
         if not self._is_local:
             changed = status.counts != self._counts

@@ -1,0 +1,89 @@
+"""The run that ``submit`` would make, before anything of it is on disk: to be shown, and to be checked."""
+
+from __future__ import annotations
+
+import time
+from pathlib import Path
+from typing import Any
+
+from hpcsweep.decide import PlanArray, decide, policy_of
+from hpcsweep.errors import HpcsweepError
+from hpcsweep.fold import Evidence, Fold
+from hpcsweep.ledger import Array, Ledger
+from hpcsweep.runs.advance import new_array
+from hpcsweep.runs.facts import current_folder, git_state, make_tag, make_uid, who_and_where
+from hpcsweep.runs.limits import site_limits
+from hpcsweep.runs.prepare import Prepared
+from hpcsweep.runs.run import Run
+from hpcsweep.runs.scripts import ArrayWriter
+from hpcsweep.schedulers.base import Command
+from hpcsweep.shell import run_command
+from hpcsweep.store import RunPaths, absolute_as_written
+from hpcsweep.sweepfile import settings_to_json
+
+MOST_CHECKED_BYTES = 100_000
+"""One argument of a program may have 128 kB on Linux; a longer command is not looked through by bash beforehand."""
+
+
+def run_record(prepared: Prepared, paths: RunPaths, *, jobs: int | None) -> dict[str, Any]:
+    """What run.json says: who made the run, where, of what, and every setting as it was resolved."""
+    cwd = current_folder()
+    uid = make_uid()
+    return {
+        "uid": uid,
+        "tag": make_tag(prepared.settings.name, uid),
+        "name": prepared.settings.name,
+        "path": str(paths.root),
+        "created": time.time(),
+        "cwd": cwd,
+        "sweep_path": str(prepared.path),
+        **who_and_where(),
+        "git": git_state(Path(cwd)),
+        "scheduler": prepared.scheduler,
+        "jobs": jobs,
+        "profile": prepared.sweep.profile,
+        "names": list(prepared.sweep.names),
+        "settings": settings_to_json(prepared.settings),
+        "origins": dict(prepared.sweep.origins),
+    }
+
+
+def imagine_run(prepared: Prepared, *, name: str | None = None, jobs: int | None = None) -> Run:
+    """The run that ``submit`` would make; nothing of it is on disk."""
+    paths = RunPaths(absolute_as_written(Path(prepared.settings.runs_dir)) / (name or "run-NN"))
+    ledger = Ledger(total=len(prepared.tasks))
+    return Run.imagined(paths, info=run_record(prepared, paths, jobs=jobs), tasks=list(prepared.tasks), ledger=ledger)
+
+
+def plan_arrays(run: Run, prepared: Prepared) -> list[Array]:
+    """The arrays that the first ``advance`` would make."""
+    fold = Fold(run.ledger, Evidence(now=0.0, events={}), run.ledger.total)
+    policy = policy_of(run.settings, max_array_size=site_limits(run).max_array_size)
+    decision = decide(fold, policy, lambda task: prepared.requests[task], 0.0)
+    plans = [action for action in decision.actions if isinstance(action, PlanArray)]
+    return [new_array(run, plan, number) for number, plan in enumerate(plans, 1)]
+
+
+def check_rendering(prepared: Prepared) -> None:
+    """Render every task and script, and let bash look at the first of each, so that no fault is met half-way through a submit.
+
+    Raises:
+        HpcsweepError: a task whose values cannot stand where the command has them; shell text that bash cannot read.
+    """
+    run = imagine_run(prepared)
+    writer = ArrayWriter(run)
+    for task in run.tasks:
+        writer.check(task, prepared.requests[task.index])
+    for array in plan_arrays(run, prepared)[:1]:
+        _check_syntax(writer.script(array, []), "the job script (setup, teardown, template)")
+        command = writer.command(array)
+        _check_syntax(command, "the command of task 0")
+
+
+def _check_syntax(text: str, what: str) -> None:
+    if len(text.encode("utf-8", "replace")) > MOST_CHECKED_BYTES:
+        return
+    answer = run_command(Command(argv=("bash", "-n", "-c", text, "bash")))
+    if answer.returncode not in (0, None):
+        said = answer.stderr.strip().replace("bash: -c: ", "").replace("bash: ", "")
+        raise HpcsweepError(f"{what} is no bash: {said}", "`hpcsweep show` prints it")

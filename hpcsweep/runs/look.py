@@ -1,0 +1,23 @@
+"""Looking at a run without changing it: observe, fold, and what *decide* would do."""
+
+from __future__ import annotations
+
+import time
+
+from hpcsweep.decide import Decision, decide, policy_of
+from hpcsweep.fold import Fold
+from hpcsweep.runs.observe import observe
+from hpcsweep.runs.run import Run
+from hpcsweep.runs.status import Status, make_status
+
+
+def look(run: Run) -> tuple[Fold, Decision]:
+    """What is, and what ``advance`` would do now. The site's limits are not asked for."""
+    fold = observe(run)
+    return fold, decide(fold, policy_of(run.settings), run.request_of, time.time())
+
+
+def read_status(run: Run) -> Status:
+    """The run's status, as of now."""
+    fold, decision = look(run)
+    return make_status(run, fold, decision)
