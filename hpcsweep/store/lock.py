@@ -17,19 +17,18 @@ from __future__ import annotations
 
 import contextlib
 import fcntl
-import getpass
 import json
 import os
 import random
 import re
-import socket
 import time
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal, final
 
 from hpcsweep.errors import HpcsweepError
 from hpcsweep.store.files import TEMPORARY_PREFIX, explained, link_exclusively, sync_folder, write_temporary
+from hpcsweep.store.holder import Holder, describe_myself, is_process_gone, may_be_inherited
 from hpcsweep.store.layout import RunPaths
 
 if TYPE_CHECKING:
@@ -42,20 +41,6 @@ _FORGOTTEN_AFTER_S = 86400.0
 
 _GENERATION = re.compile(r"([0-9]{4,12})")
 _RELEASED = re.compile(r"([0-9]{4,12})\.released")
-
-
-@dataclass(frozen=True, kw_only=True)
-class Holder:
-    """Who holds a generation; ``since`` is epoch seconds, ``started`` the process's start in clock ticks since boot."""
-
-    host: str
-    boot: str
-    namespace: str
-    pid: int
-    started: str
-    user: str
-    command: str
-    since: float
 
 
 @final
@@ -167,7 +152,7 @@ class _Offer:
 
     def __init__(self, paths: RunPaths, command: str) -> None:
         self._paths = paths
-        self._holder = _myself(command)
+        self._holder = describe_myself(command)
         self._fd = -1
         self._path: Path | None = None
         self._tried = 0
@@ -184,7 +169,7 @@ class _Offer:
             if holder.namespace == mine.namespace != "":
                 if not is_process_gone(holder.pid, holder.started):
                     return "alive"
-                if flock == "free" or not _may_be_inherited(path, holder.started):
+                if flock == "free" or not may_be_inherited(path, holder.started):
                     return "dead"
         return "dead" if self.silence_s(generation) > stale_after_s else "silent"
 
@@ -244,64 +229,6 @@ class _Offer:
         return self._path
 
 
-def is_process_gone(pid: int, started: str) -> bool:
-    """Whether no process of this namespace has both this pid and this start (``/proc/PID/stat``, field 22).
-
-    A process that cannot be examined is taken to be there.
-    """
-    try:
-        os.kill(pid, 0)  # not /proc alone: hidepid= hides the processes of others there
-    except ProcessLookupError:
-        return True
-    except (OSError, OverflowError):
-        pass
-    state, now_started = _stat_of(pid)
-    return state in {"Z", "X"} or bool(started and now_started and started != now_started)
-
-
-def _stat_of(pid: int) -> tuple[str, str]:
-    """``1234 (a name) S 1 ...`` -> state and start time; empty texts when it cannot be read."""
-    try:
-        fields = Path(f"/proc/{pid}/stat").read_text(encoding="utf-8", errors="replace").rpartition(")")[2].split()
-        return fields[0], fields[19]
-    except (OSError, IndexError):
-        return "", ""
-
-
-def _myself(command: str) -> Holder:
-    return Holder(
-        host=socket.gethostname(),
-        boot=_read_word("/proc/sys/kernel/random/boot_id"),
-        namespace=_read_link("/proc/self/ns/pid"),
-        pid=os.getpid(),
-        started=_stat_of(os.getpid())[1],
-        user=_user_name(),
-        command=command,
-        since=time.time(),
-    )
-
-
-def _user_name() -> str:
-    try:
-        return getpass.getuser()
-    except (OSError, KeyError):
-        return str(os.getuid())
-
-
-def _read_word(path: str) -> str:
-    try:
-        return Path(path).read_text(encoding="ascii").strip()
-    except (OSError, ValueError):
-        return ""
-
-
-def _read_link(path: str) -> str:
-    try:
-        return os.readlink(path)  # noqa: PTH115 - "pid:[4026531836]" is no path
-    except OSError:
-        return ""
-
-
 def _generation_path(paths: RunPaths, generation: int) -> Path:
     return paths.lock_dir / f"{generation:04d}"
 
@@ -347,40 +274,6 @@ def _flock_state(path: Path) -> Literal["held", "free", "unknown"]:
         return "free"
     finally:
         os.close(descriptor)
-
-
-def _may_be_inherited(path: Path, started: str) -> bool:
-    """Without flock: whether a process begun after the holder has the generation open, or may have (we cannot look)."""
-    try:
-        wanted = path.stat()
-        pids = [int(name) for name in os.listdir("/proc") if name.isdigit()]  # noqa: PTH208 - names only
-        return any(_may_have_open(pid, wanted) for pid in pids if _may_be_younger(pid, started))
-    except OSError:
-        return True
-
-
-def _may_be_younger(pid: int, started: str) -> bool:
-    now_started = _stat_of(pid)[1]
-    return not (now_started.isdigit() and started.isdigit()) or int(now_started) >= int(started)
-
-
-def _may_have_open(pid: int, wanted: os.stat_result) -> bool:
-    folder = Path("/proc", str(pid))
-    try:
-        if folder.stat().st_uid != wanted.st_uid:
-            return False  # a child of the holder is its user's
-        return any(_is_open_file(link, wanted) for link in (folder / "fd").iterdir())
-    except (FileNotFoundError, ProcessLookupError):
-        return False  # it ended just now
-    except OSError:
-        return True
-
-
-def _is_open_file(link: Path, wanted: os.stat_result) -> bool:
-    try:
-        return os.path.samestat(link.stat(), wanted)
-    except FileNotFoundError:
-        return False
 
 
 def _mtime(path: Path | None) -> float:

@@ -162,10 +162,12 @@ def test_the_disks_no_is_told(run):
 
 def test_somebody_elses_events_are_not_touched(open_folder):
     start(open_folder, "5.1")
+    open_folder.chmod(0o555)
     for action in (
         lambda: revoke(open_folder, "TAG", 6, 1, 1.0),
         lambda: give_up(open_folder, 5, 1),
         lambda: mark_cancel(open_folder, None),
     ):
         assert "no permission" in str(as_ordinary_user(action))
+    open_folder.chmod(0o755)
     assert names_in(open_folder) == ["5.1", "5.1.r0.run"]

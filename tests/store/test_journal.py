@@ -227,6 +227,19 @@ def test_a_disk_that_fails_is_an_error_and_the_next_append_is_whole(run, monkeyp
     assert named(run) == ["a", "b"]
 
 
+def test_a_takeover_during_an_append_is_told(run, monkeypatch):
+    real = os.fsync
+
+    def suspended(descriptor):
+        real(descriptor)
+        (run.lock_dir / "0002").touch()  # somebody else's generation
+
+    with acquire(run, wait_s=0, command="test") as lock, Journal(run, lock, 1.0) as journal, monkeypatch.context() as patch:
+        patch.setattr(os, "fsync", suspended)
+        with pytest.raises(HpcsweepError, match="taken over by another command"):
+            journal.append({"event": "submitting", "at": 2})
+
+
 def test_a_full_disk(small_disk):
     run = create_run_dir(small_disk / "runs")
     append(run, {"event": "a", "at": 1})

@@ -61,9 +61,9 @@ def eventually(is_true: Callable[[], bool]) -> None:
 
 def take_as(monkeypatch, run: RunPaths, **facts) -> lock_module.RunLock:
     """Take the lock as a process with other facts would."""
-    real = lock_module._myself
+    real = lock_module.describe_myself
     with monkeypatch.context() as patch:
-        patch.setattr(lock_module, "_myself", lambda command: dataclasses.replace(real(command), **facts))
+        patch.setattr(lock_module, "describe_myself", lambda command: dataclasses.replace(real(command), **facts))
         return acquire(run, wait_s=0, command="hpcsweep submit")
 
 
