@@ -250,7 +250,7 @@ hpcsweep_is_condition_met() {
 
 hpcsweep_claim() { # success: the attempt is ours, under hpcsweep_token
   local line claim temporary owner job rest
-  hpcsweep_name=$hpcsweep_task.$hpcsweep_attempt
+  hpcsweep_name=$hpcsweep_task.$hpcsweep_attempt hpcsweep_token=''
   claim=$hpcsweep_events/$hpcsweep_name
   hpcsweep_refresh
   if [[ ! -e $claim ]]; then
@@ -267,7 +267,8 @@ hpcsweep_claim() { # success: the attempt is ours, under hpcsweep_token
       hpcsweep_say "no hard link can be made in $hpcsweep_events; nothing was run"
       hpcsweep_status=1
     fi
-    hpcsweep_tool rm -f -- "$temporary"
+    # Ours and without a token, the temporary file is what the token is made of.
+    [[ $temporary -ef $claim && ! -e ${hpcsweep_token-} ]] || hpcsweep_tool rm -f -- "$temporary"
     ((hpcsweep_status == 0)) || return
   fi
   { read -r owner job rest <"$claim"; } 2>/dev/null
@@ -289,29 +290,49 @@ hpcsweep_write_checked() {
 }
 
 hpcsweep_take_up() { # the claim $1 is this very job's: a requeue, or a replayed call
-  local claim=$1 path rest restart try
+  local claim=$1 path try
   for try in 1 2 3; do
-    hpcsweep_refresh
-    restart=-1
-    for path in "$claim".*; do
-      rest=${path:${#claim}}
-      if [[ $rest =~ ^\.r([0-9]+)\.run$ ]]; then
-        ((BASH_REMATCH[1] <= restart)) || restart=${BASH_REMATCH[1]}
-      elif [[ $rest =~ ^\.(done|sig|timeout|cancelled|stopped|setup|broken)\. || $rest =~ ^\.r[0-9]+\.lost$ ]]; then
-        return 1
-      fi
+    hpcsweep_look_at "$claim"
+    ((!hpcsweep_is_over)) || return
+    hpcsweep_restart=$((hpcsweep_last_restart + 1)) hpcsweep_token=$claim.r$((hpcsweep_last_restart + 1)).run
+    if ((hpcsweep_restart > 0)); then
+      hpcsweep_tool mv -fT -- "$claim.r$hpcsweep_last_restart.run" "$hpcsweep_token" 2>/dev/null || continue
+      hpcsweep_hold_token && return
+      continue
+    fi
+    # It died between the claim and the token, and its temporary file is still there: whoever renames that has the token.
+    for path in "$hpcsweep_events/.tmp.$hpcsweep_name."*; do
+      [[ $path -ef $claim ]] || continue
+      hpcsweep_tool mv -nT -- "$path" "$hpcsweep_token" 2>/dev/null
+      [[ -e $path ]] || { hpcsweep_hold_token && return; }
+      continue 2
     done
-    hpcsweep_restart=$((restart + 1)) hpcsweep_token=$claim.r$((restart + 1)).run
-    if ((restart < 0)); then
-      hpcsweep_tool ln -T -- "$claim" "$hpcsweep_token" 2>/dev/null || continue
-    else
-      hpcsweep_tool mv -fT -- "$claim.r$restart.run" "$hpcsweep_token" 2>/dev/null || continue
+    # Not even that. A name that was free when we looked may have been used and left since: look again afterwards.
+    hpcsweep_tool ln -T -- "$claim" "$hpcsweep_token" 2>/dev/null || continue
+    hpcsweep_look_at "$claim"
+    if ((hpcsweep_is_over || hpcsweep_last_restart > 0)); then
+      hpcsweep_tool rm -f -- "$hpcsweep_token"
+      return 1
     fi
     hpcsweep_hold_token && return
   done
   hpcsweep_say "task $hpcsweep_task: its token could not be taken up after $try tries"
   hpcsweep_status=1
   return 1
+}
+
+hpcsweep_look_at() { # the claim $1: which restart has a token (-1: none), and whether the attempt is over
+  local path rest
+  hpcsweep_last_restart=-1 hpcsweep_is_over=0
+  hpcsweep_refresh
+  for path in "$1".*; do
+    rest=${path:${#1}}
+    if [[ $rest =~ ^\.r([0-9]+)\.run$ ]]; then
+      ((BASH_REMATCH[1] <= hpcsweep_last_restart)) || hpcsweep_last_restart=${BASH_REMATCH[1]}
+    elif [[ $rest =~ ^\.(done|sig|timeout|cancelled|stopped|setup|broken)\. || $rest =~ ^\.r[0-9]+\.lost$ ]]; then
+      hpcsweep_is_over=1
+    fi
+  done
 }
 
 hpcsweep_hold_token() {
@@ -465,7 +486,7 @@ hpcsweep_child() {
   ((status == 0)) || exit "$status"
   hpcsweep_export_facts # again: setup may have brought others along
   if declare -F hpcsweep_env >/dev/null; then hpcsweep_env; fi
-  if ! cd -- "$hpcsweep_program_dir"; then
+  if ! builtin cd -- "$hpcsweep_program_dir"; then
     hpcsweep_tell broken 3
     exit 1
   fi
@@ -490,8 +511,8 @@ hpcsweep_tell() { # the supervisor, which reads it when the child has ended
 hpcsweep_make_inputs() {
   local start=$PWD
   declare -F hpcsweep_files >/dev/null || return 0
-  cd -- "$hpcsweep_task_dir" && hpcsweep_files || return
-  cd -- "$start" || return
+  builtin cd -- "$hpcsweep_task_dir" && hpcsweep_files || return
+  builtin cd -- "$start" || return
 }
 
 hpcsweep_enter_environment() {
@@ -539,7 +560,7 @@ hpcsweep_run_program() { # does not return
     exit # not reached: exec has ended this shell with 126 or 127
   fi
   # A signal is sent to the whole group, and this shell must not go before the program that it waits for.
-  prologue='trap "exit 143" TERM; trap "exit 130" INT; trap "exit 129" HUP; trap : USR1 USR2; set -eo pipefail'
+  prologue='trap "exit 143" TERM; trap : INT HUP USR1 USR2; set -eo pipefail'
   # shellcheck disable=SC2016 # the command's own text is looked at
   if [[ $hpcsweep_command == *'$$'* || $hpcsweep_command == *'${$'* ]] && ((${#hpcsweep_command} < 100000)); then
     # $$ means the shell that runs the command, and here it would be the supervisor: kill -9 $$ must not end that.
