@@ -35,7 +35,7 @@ class Table:
 
     def to_pandas(self) -> pd.DataFrame:
         """A data frame in which ints stay ints and booleans stay booleans where a value is missing (Int64, boolean)."""
-        import pandas as pd
+        import pandas as pd  # noqa: PLC0415 - half a second that only notebooks need
 
         columns = list(zip(*self.rows, strict=True)) or [() for _ in self.columns]
         series = [
@@ -140,7 +140,7 @@ def _fit(columns: list[_Column], width: int) -> list[str]:
 
 
 def _paint(text: str, style: str) -> str:
-    from rich.style import Style
+    from rich.style import Style  # noqa: PLC0415 - only a terminal needs it
 
     return Style.parse(style).render(text)
 

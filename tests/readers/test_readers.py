@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from hpcsweep.readers import READERS, decode, read_metrics
+from hpcsweep.readers import READERS, Source, decode, read_metrics
 
 
 def rows(text, **options):
@@ -270,8 +270,6 @@ def test_any_bytes_give_a_reading(data, is_final):
 
 @given(LINES)
 def test_each_reader_reads_what_it_recognises(lines):
-    from hpcsweep.readers import Source
-
     source = Source(file="x", text="\n".join(lines))
     for reader in READERS.values():
         if reader.recognises(source):
