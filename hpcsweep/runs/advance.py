@@ -20,6 +20,7 @@ from hpcsweep.decide import (
     policy_of,
 )
 from hpcsweep.errors import HpcsweepError
+from hpcsweep.events import Record
 from hpcsweep.fold import Fold, TaskView
 from hpcsweep.ledger import Array
 from hpcsweep.ranges import format_ranges
@@ -31,7 +32,7 @@ from hpcsweep.runs.turn import Turn
 from hpcsweep.schedulers.base import ArrayJob, Refused, Submitted, Uncertain
 from hpcsweep.shell import run_command
 from hpcsweep.states import FACTS
-from hpcsweep.store import give_up, revoke
+from hpcsweep.store import give_up_all, revoke_all
 
 
 @dataclass(kw_only=True)
@@ -153,29 +154,37 @@ class _Act:
 
     def _end_attempts(self, action: EndAttempts) -> set[int]:
         """PROTOCOL rules 5 and 6: before attempt A+1 exists, A is ended. Gives the tasks that turned out to have ended by themselves."""
-        run = self.turn.run
         alive: set[int] = set()
-        revoked: dict[int, list[int]] = {}
-        tables = {number: list_array_events(run, number) for number, _task, _attempt in action.attempts}
+        by_array: dict[int, list[tuple[int, int]]] = {}
         for number, task, attempt in action.attempts:
-            array = run.ledger.arrays[number]
-            events = run.paths.array(number).events
-            record = tables[number].get((task, attempt))
-            if record is not None and record.outcome is not None:
-                known = self.report.fold.views[task] if self.report.fold is not None and task >= 0 else None
-                if known is not None and known.source != "task":
-                    alive.add(task)  # its own word came after we had looked: the next turn reads it
-                continue
-            if (record is not None and record.lost) or (task, attempt) in run.ledger.revoked:
-                continue
-            # A claim without a token may be our own revocation, made just before a crash: asking again tells.
-            is_running = record is not None and record.running
-            if not is_running and revoke(events, array.tag, task, attempt, time.time()):
-                revoked.setdefault(attempt, []).append(task)
-                continue
-            if give_up(events, task, attempt) != "lost":
-                alive.add(task)
-        for attempt, tasks in revoked.items():
+            by_array.setdefault(number, []).append((task, attempt))
+        for number, keys in by_array.items():
+            alive |= self._end_attempts_of(self.turn.run.ledger.arrays[number], keys)
+        return alive
+
+    def _end_attempts_of(self, array: Array, keys: list[tuple[int, int]]) -> set[int]:
+        run = self.turn.run
+        events = run.paths.array(array.number).events
+        known = self.report.fold.evidence.events.get(array.number, {}) if self.report.fold is not None else {}
+        records = list_array_events(run, array.number)
+        alive: set[int] = set()
+        unclaimed, started = [], []
+        for key in keys:
+            record = records.get(key, Record())
+            if record.outcome is not None:
+                if known.get(key, Record()).outcome is None:
+                    alive.add(key[0])  # its own word came after we had looked: the next turn reads it
+            elif record.running:
+                started.append(key)
+            elif not record.lost and key not in run.ledger.revoked:
+                # Also a claim without a token: it may be our own revocation, made just before a crash.
+                unclaimed.append(key)
+        revoked = revoke_all(events, array.tag, unclaimed, time.time()) if unclaimed else set()
+        started += [key for key in unclaimed if key not in revoked]
+        given_up = give_up_all(events, started) if started else {}
+        alive |= {task for (task, _attempt), answer in given_up.items() if answer != "lost"}
+        for attempt in sorted({attempt for _task, attempt in revoked}):
+            tasks = [task for task, other in revoked if other == attempt]
             self.turn.write({"event": "revoked", **_names_of(tasks), "attempt": attempt})
         return alive
 

@@ -55,11 +55,25 @@ def make_run(prepared: Prepared, *, name: str | None, jobs: int | None) -> Run:
         environment = environment_text(os.environ) if settings.env_from == "submit" else ""
         write_atomically(paths.environment, environment)
         write_tasks(paths.tasks, prepared.tasks)
-        write_run_json(paths, run_record(prepared, paths, jobs=jobs))
+        write_run_json(paths, run_record(prepared, paths, jobs=jobs or default_jobs(prepared)))
     except BaseException:
         discard_run_dir(paths)
         raise
     return Run(paths)
+
+
+def default_jobs(prepared: Prepared) -> int | None:
+    """How many elements this machine runs at once: as many as its cores hold of the largest request; None on a cluster.
+
+    GPUs are not shared out here: each task sees them all, so tasks that ask for one run one by one.
+    """
+    if prepared.scheduler != "local":
+        return None
+    if any(request.gpus for request in prepared.requests.values()):
+        return 1
+    cores = len(os.sched_getaffinity(0))
+    widest = max((request.cpus or 1) * (request.tasks_per_node or 1) for request in prepared.requests.values())
+    return max(1, cores // widest)
 
 
 def jobs_of(texts: Sequence[str], prepared: Prepared) -> tuple[str, ...]:
