@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, cast
+from typing import TYPE_CHECKING
 
 from hpcsweep.expressions import ExpressionError, Template, compile_template, text_of
 from hpcsweep.model import Params
@@ -111,8 +111,9 @@ def _written(expression: nodes.Expr) -> str | None:
 
     from hpcsweep.expressions import spelling
 
-    if isinstance(expression, nodes.Getitem) and isinstance(expression.arg, nodes.Const):
-        return spelling(cast("str", expression.arg.value))
+    match expression:
+        case nodes.Getitem(node=nodes.Name(name="params"), arg=nodes.Const(value=str(name))):
+            return spelling(name)
     return None
 
 

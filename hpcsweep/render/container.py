@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import re
+
+from hpcsweep.errors import HpcsweepError
 from hpcsweep.model import Container
 from hpcsweep.render.quote import quote, quote_always
 
@@ -46,11 +49,19 @@ hpcsweep_contain() { # VARIABLE... -- WORD...: the command in the container, as 
 """
 
 
-def container_function(container: Container, cwd: str) -> str:
+def container_function(container: Container, run_dir: str, cwd: str) -> str:
     """The bash function ``hpcsweep_contain``; apptainer is preferred when the sweep names no runtime.
 
     An image without ``://`` is a file relative to ``cwd`` (for docker: the image's name). A relative source of a bind too.
+
+    Raises:
+        HpcsweepError: the paths have a character that separates binds.
     """
+    for path in (run_dir, cwd):
+        if re.search("[:,]", path):
+            raise HpcsweepError(
+                f"the path {path!r} cannot be bound into a container", "use a folder without `:` and `,` in its name"
+            )
     runtime = container.runtime or ""
     binds = " ".join(quote(_absolute_bind(bind, cwd)) for bind in container.bind)
     words = {

@@ -46,7 +46,7 @@ def add_directives(script: str, ours: list[str], prefix: str, source: str) -> st
         HpcsweepError: the script says something else than ``resources:`` or the scheduler's options do; both are named.
     """
     lines = script.split("\n")
-    head = _head_length(lines)
+    head = head_length(lines)
     theirs = [(number, line) for number, line in enumerate(lines[:head]) if line.startswith(prefix) and line not in ours]
     said = {name: (value, line) for _number, line in theirs for name, value in parse_directive(line, prefix)}
     missing = []
@@ -83,7 +83,7 @@ def parse_directive(line: str, prefix: str) -> list[tuple[str, str]]:
     return options
 
 
-def _head_length(lines: list[str]) -> int:
+def head_length(lines: list[str]) -> int:
     """How many lines there are before the first command: the scheduler reads directives no further."""
     for number, line in enumerate(lines):
         if line.strip() and not line.lstrip().startswith("#"):

@@ -17,10 +17,13 @@ from hpcsweep.errors import HpcsweepError
 from hpcsweep.expressions import ExpressionError, text_of
 from hpcsweep.expressions.names import Names
 from hpcsweep.expressions.sandbox import Sandbox, check_words, make_environment
+from hpcsweep.render.directives import head_length
 from hpcsweep.render.quote import quote, quote_always
 
 if TYPE_CHECKING:
     from hpcsweep.render.script import Pieces
+
+NO_SHELLCHECK = "# shellcheck disable=SC2034,SC2154,SC2317 # all parts find each other by name, here and in the chunks"
 
 _MARK = re.compile(r"\{\{-?\s*hpcsweep\s*-?\}\}")
 _MARK_LINE = re.compile(rf"^[ \t]*{_MARK.pattern}[ \t]*$", re.MULTILINE)
@@ -59,7 +62,7 @@ class _JobEnvironment(Sandbox):
 
     def call(self, context: Any, obj: Any, /, *args: Any, **kwargs: Any) -> Any:
         result = super().call(context, obj, *args, **kwargs)
-        return _Shell(result) if isinstance(obj, BlockReference | Macro) else result
+        return _Shell(str(result).removesuffix("\n")) if isinstance(obj, BlockReference | Macro) else result
 
 
 def render_job_template(text: str, source: str, pieces: Pieces, read_template: Callable[[str], str]) -> str:
@@ -81,10 +84,13 @@ def render_job_template(text: str, source: str, pieces: Pieces, read_template: C
             "runner": _Shell(pieces.runner),
             "setup": _Shell(pieces.setup),
             "teardown": _Shell(pieces.teardown),
+            "environment": _Shell(f"{pieces.environment}\n" if _fills_task_block(tree) else ""),
             "tasks": _Shell("hpcsweep_main"),
             "functions": lambda setup, teardown: _Shell(_functions(pieces, setup, teardown)),
+            "no_shellcheck": _Shell(NO_SHELLCHECK),
         }
-        return environment.from_string(text).render(context)
+        script = environment.from_string(text).render(context)
+        return script if _has_blocks(tree) else _insert_environment(script, pieces.environment)
     except TemplateSyntaxError as error:
         hint = "a `{%` or `{{` that is not meant for hpcsweep goes between {% raw %} and {% endraw %}"
         raise HpcsweepError(f"{source}:{error.lineno}: this is not understood: {error.message}", hint) from error
@@ -113,7 +119,7 @@ def _check(tree: nodes.Template, text: str, source: str, names: Collection[str])
                 f"{source}:{node.lineno}: `{node.name}` is a parameter, and the script is the same for all tasks",
                 "parameters reach the program in the command, and as HPCSWEEP_PARAM_<name>",
             )
-    if tree.find(nodes.Extends) is not None or any(block.name == "task" for block in tree.find_all(nodes.Block)):
+    if _has_blocks(tree):
         return
     marks = len(_MARK.findall(text))
     if marks == 0:
@@ -122,6 +128,22 @@ def _check(tree: nodes.Template, text: str, source: str, names: Collection[str])
         raise HpcsweepError(f"{source} says {marks} times where the tasks run", "keep one `{{ hpcsweep }}`")
     if not _MARK_LINE.search(text):
         raise HpcsweepError(f"{source}: `{{{{ hpcsweep }}}}` does not stand on a line of its own", _NO_TASKS)
+
+
+def _has_blocks(tree: nodes.Template) -> bool:
+    """Whether it is ours, or extends ours; otherwise it is a plain script."""
+    return tree.find(nodes.Extends) is not None or _fills_task_block(tree)
+
+
+def _fills_task_block(tree: nodes.Template) -> bool:
+    return any(block.name == "task" for block in tree.find_all(nodes.Block))
+
+
+def _insert_environment(script: str, environment: str) -> str:
+    """The submitter's environment comes before what the script loads by itself, which lies over it."""
+    lines = script.split("\n")
+    head = head_length(lines)
+    return "\n".join([*lines[:head], environment, *lines[head:]])
 
 
 def _functions(pieces: Pieces, setup: str, teardown: str) -> str:
@@ -137,13 +159,11 @@ def _functions(pieces: Pieces, setup: str, teardown: str) -> str:
     ]
     if pieces.contain:
         parts.append(pieces.contain + "\n")
-    return "\n".join(parts)
+    return "".join(f"{part}\n" for part in parts)
 
 
 def _as_function(pieces: Pieces) -> str:
     """Our part of a plain script, as one function: bash has read it whole before it runs."""
     body = [pieces.header, pieces.runner, _functions(pieces, pieces.setup, pieces.teardown), "hpcsweep_main"]
-    return (
-        "\n\n".join(["hpcsweep_element_of_the_array() {\n" + body[0], *filter(None, body[1:])])
-        + "\n}\nhpcsweep_element_of_the_array"
-    )
+    text = "\n\n".join(part.strip("\n") for part in body if part)
+    return f"{NO_SHELLCHECK}\nhpcsweep_run_element() {{\n{text}\n}}\nhpcsweep_run_element"

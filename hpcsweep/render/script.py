@@ -53,6 +53,7 @@ class Pieces:
     names: Collection[str]
     extra: Mapping[str, Any]
     directives: Sequence[str]
+    environment: str
     header: str
     runner: str
     setup: str
@@ -86,11 +87,12 @@ def render_script(
         names=facts.names,
         extra=extra,
         directives=facts.directives,
+        environment=_load_environment(facts.run),
         header=render_header(settings, facts),
         runner=runner.rstrip("\n"),
         setup=_shell_text(settings.setup, "setup", facts.names, extra),
         teardown=_shell_text(settings.teardown, "teardown", facts.names, extra),
-        contain="" if settings.container is None else container_function(settings.container, facts.run.cwd),
+        contain="" if settings.container is None else container_function(settings.container, facts.run.run_dir, facts.run.cwd),
     )
     source = settings.template_path or "the template"
     text = settings.template if settings.template is not None else read_template(f"{facts.run.scheduler}.sh.j2")
@@ -125,8 +127,7 @@ def render_header(settings: Settings, facts: ScriptFacts) -> str:
         "kill_wait_s": facts.kill_wait_s,
         "total": facts.total,
     }
-    lines = ["# shellcheck disable=SC2034 # the functions below read these"]
-    lines += [f"hpcsweep_{name}={quote_always(value)}" for name, value in texts.items()]
+    lines = [f"hpcsweep_{name}={quote_always(value)}" for name, value in texts.items()]
     lines += [f"hpcsweep_{name}={'' if number is None else number}" for name, number in numbers.items()]
     if facts.watch_s is not None:
         lines.append(f"hpcsweep_watch_s={facts.watch_s}")
@@ -148,6 +149,13 @@ def check_script(script: str, source: str) -> None:
         raise HpcsweepError(
             f"{source} has no place for the tasks: its block `task` leaves them out", "write `{{ super() }}` in the block"
         )
+
+
+def _load_environment(run: RunFacts) -> str:
+    """For scripts that do something of their own before the tasks: the runner would load it only after that."""
+    path = quote_always(f"{run.run_dir}/environment.sh")
+    comment = "# shellcheck disable=SC1091,SC2034 # made at submit; the runner reads the variable"
+    return f"{comment}\n{{\n  if [[ -e {path} ]]; then . {path}; fi\n  hpcsweep_environment_loaded=1\n}}"
 
 
 def _shell_text(text: str, key: str, names: Collection[str], extra: Mapping[str, object]) -> str:

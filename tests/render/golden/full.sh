@@ -1,0 +1,46 @@
+#!/bin/bash
+#SBATCH --time=0-02:00:00
+#SBATCH --mem=8192M
+#SBATCH --cpus-per-task=4
+#SBATCH --partition=short
+# shellcheck disable=SC2034,SC2154,SC2317 # all parts find each other by name, here and in the chunks
+{
+hpcsweep_version='1.2.3'
+hpcsweep_scheduler='slurm'
+hpcsweep_run='run-03'
+hpcsweep_run_uid='0f3c'
+hpcsweep_run_dir='/scratch/it'\''s me/runs/run-03'
+hpcsweep_tag='digits-0f3c-001'
+hpcsweep_array='001'
+hpcsweep_workdir='task'
+hpcsweep_umask='027'
+hpcsweep_condition=''
+hpcsweep_positions=2
+hpcsweep_tasks_per_element=1
+hpcsweep_chunk_size=64
+hpcsweep_time_limit_s=7200
+hpcsweep_enforce_time_limit=0
+hpcsweep_kill_wait_s=30
+hpcsweep_total=2
+hpcsweep_chunk_hashes=(
+  6f9a27634dbcc6f67b478a41c622f519351cc2ee1694dfa488d3eac4c474e3f0
+)
+
+# runner/runner.sh stands here
+hpcsweep_main() {
+  hpcsweep_status=0
+}
+
+hpcsweep_setup() {
+  eval 'module load cuda
+export CPUS=4'
+}
+
+hpcsweep_teardown() {
+  eval 'echo '\''good bye'\'''
+}
+
+
+hpcsweep_main
+exit "$hpcsweep_status"
+}

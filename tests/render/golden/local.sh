@@ -1,0 +1,34 @@
+#!/bin/bash
+
+# shellcheck disable=SC2034,SC2154,SC2317 # all parts find each other by name, here and in the chunks
+{
+hpcsweep_version='1.2.3'
+hpcsweep_scheduler='local'
+hpcsweep_run='run-03'
+hpcsweep_run_uid='0f3c'
+hpcsweep_run_dir='/scratch/it'\''s me/runs/run-03'
+hpcsweep_tag='digits-0f3c-001'
+hpcsweep_array='001'
+hpcsweep_workdir='/home/it'\''s me'
+hpcsweep_umask=''
+hpcsweep_condition=''
+hpcsweep_positions=2
+hpcsweep_tasks_per_element=1
+hpcsweep_chunk_size=64
+hpcsweep_time_limit_s=7200
+hpcsweep_enforce_time_limit=0
+hpcsweep_kill_wait_s=30
+hpcsweep_total=2
+hpcsweep_chunk_hashes=(
+  2ed53aeff1de08bc470f07abeee2968161737ca86751c3ecb05517e24742dee5
+)
+
+# runner/runner.sh stands here
+hpcsweep_main() {
+  hpcsweep_status=0
+}
+
+
+hpcsweep_main
+exit "$hpcsweep_status"
+}
