@@ -24,6 +24,7 @@ class Policy:
     max_array_size: int = 1001
     as_single_jobs: bool = False
     settle_s: float = 360.0
+    repeats_refused: bool = False  # also what waiting does not cure: somebody may have mended the cause
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -70,7 +71,9 @@ class Decision:
     is_finished: bool = False
 
 
-def policy_of(settings: Settings, *, max_array_size: int = 1001, settle_s: float | None = None) -> Policy:
+def policy_of(
+    settings: Settings, *, max_array_size: int = 1001, settle_s: float | None = None, repeats_refused: bool = False
+) -> Policy:
     """The policy that the settings of a run set, on a site with that limit; ``settle_s`` overrides the setting."""
     return Policy(
         canary=settings.canary,
@@ -81,6 +84,7 @@ def policy_of(settings: Settings, *, max_array_size: int = 1001, settle_s: float
         as_single_jobs=settings.array_mode == "jobs",
         max_array_size=max_array_size,
         settle_s=settings.settle_s if settle_s is None else settle_s,
+        repeats_refused=repeats_refused,
     )
 
 
@@ -111,7 +115,9 @@ def decide(fold: Fold, policy: Policy, request_of: Callable[[int], Request], now
             actions.append(HoldBack(arrays=to_hold))
     if policy.is_finally_wanted and not ready and not again:
         actions.extend(_finally(fold, policy, request_of))
-    is_finished = not actions and not waiting and all(is_over(view) for view in fold.views) and _is_finally_over(fold, policy)
+    # What waits for the user's word (held, a failed canary, too many failures) is not going to move by itself.
+    is_open = any(FACTS[view.state].is_live or not view.is_final for view in fold.views)
+    is_finished = not actions and not is_open and _is_finally_over(fold, policy)
     return Decision(actions=tuple(actions), waiting=waiting, notes=tuple(notes), is_finished=is_finished)
 
 
@@ -122,7 +128,7 @@ def _ready_tasks(fold: Fold, policy: Policy) -> tuple[list[int], dict[int, str]]
     canary = _canary_reason(fold, policy)
     over_limit = _is_over_limit(fold, policy)
     for view in fold.views:
-        is_new = view.state is State.NEW and view.array is None
+        is_new = view.state is State.NEW and (view.array is None or view.is_returned)
         if not is_new and not (view.is_wanted and FACTS[view.state].is_ended):
             if view.is_wanted:
                 waiting[view.index] = "waits for the end of its current attempt"
@@ -169,7 +175,8 @@ def _arrays_to_submit_again(ledger: Ledger, policy: Policy, now: float) -> list[
     """Planned but never handed over, refused, or uncertain for longer than a late acceptance is possible (PROTOCOL rule 7)."""
     again = []
     for array in ledger.arrays.values():
-        if array.submission in ("planned", "refused"):
+        is_refused = array.submission == "refused" and (array.is_curable or policy.repeats_refused)
+        if array.submission == "planned" or is_refused:
             if any(ledger.current.get(task, (None, 0))[0] is array and task not in ledger.withdrawn for task in array.tasks):
                 again.append(array.number)
         elif array.submission in ("submitting", "uncertain") and now - array.submitted_at >= policy.settle_s:

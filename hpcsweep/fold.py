@@ -36,6 +36,7 @@ class Evidence:
     last_live: Sequence[Seen] = ()  # the last answer there was, and when
     last_live_at: float = 0.0
     history: Sequence[Seen] | None = None
+    is_held_back: bool = False  # the runners hold: too many tasks failed
     gone_since: Mapping[int, Mapping[int, float]] = field(default_factory=dict)  # array -> element -> first seen gone
     lost_after_s: float = 90.0
 
@@ -63,6 +64,7 @@ class TaskView:
     is_blocked: bool = False
     is_held: bool = False
     is_wanted: bool = False  # `resubmit` asked for another attempt
+    is_returned: bool = False  # its element came and went without starting it: too many tasks had failed
 
 
 class Fold:
@@ -110,6 +112,8 @@ class Fold:
             return self._from_end(base, ended, "journal", is_started=is_started)
         if record is not None and record.lost:
             return replace(base, state=State.LOST, reason="given up: it ended without a record", source="task")
+        if element in array.returned and not is_started:
+            return self._returned(base)
         if (task, attempt) in self.ledger.revoked:
             return self._never_started(base, "revoked before it started")
         if array.submission in ("planned", "submitting", "uncertain") and not is_started:
@@ -210,6 +214,8 @@ class Fold:
     def _from_absence(self, base: TaskView, array: Array, element: int, *, is_started: bool) -> TaskView:
         """The live query succeeded and does not know the element: it ended. How, only the history or time tells."""
         word = self._history.get((array.number, element))
+        if self.evidence.is_held_back and not is_started and (word is None or word.state is State.DONE):
+            return self._returned(base)
         if word is not None and FACTS[word.state].is_ended:
             is_sure = word.state not in (State.DONE, State.STOPPED, State.FAILED, State.CANCELLED) or self._is_past_grace(
                 array, element
@@ -256,6 +262,11 @@ class Fold:
             case State.PREEMPTED:
                 return replace(view, reason="preempted by another job")
         return view
+
+    def _returned(self, base: TaskView) -> TaskView:
+        if (base.index, base.attempt) in self.ledger.cancelled:
+            return replace(base, state=State.CANCELLED, reason="cancelled before it started")
+        return replace(base, state=State.NEW, reason="held back: too many tasks failed", is_returned=True)
 
     def _never_started(self, base: TaskView, reason: str) -> TaskView:
         if (base.index, base.attempt) in self.ledger.cancelled:

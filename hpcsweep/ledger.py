@@ -31,6 +31,7 @@ class Array:
     message: str = ""
     is_curable: bool = False
     seen: dict[int, Seen] = field(default_factory=dict)  # element -> an end that only the scheduler knows
+    returned: set[int] = field(default_factory=set)  # elements that came and went without starting their task
     settled: bool = False  # every element's end is recorded: the scheduler need not be asked again
 
     @property
@@ -168,6 +169,10 @@ def _seen(ledger: Ledger, event: Mapping[str, Any]) -> None:
     array.seen.update(dict.fromkeys(elements, seen))
 
 
+def _returned(ledger: Ledger, event: Mapping[str, Any]) -> None:
+    ledger.arrays[event["array"]].returned |= set(parse_ranges(event["elements"]))
+
+
 def _settled(ledger: Ledger, event: Mapping[str, Any]) -> None:
     ledger.arrays[event["array"]].settled = True
 
@@ -224,6 +229,7 @@ _HANDLERS = {
     "refused": _refused,
     "uncertain": _uncertain,
     "seen": _seen,
+    "returned": _returned,
     "settled": _settled,
     "cancel": _cancel,
     "held": _held,

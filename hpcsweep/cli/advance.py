@@ -30,7 +30,7 @@ def run(run: str | None, runs_dir: str | None, wait_lock: str, *, quiet: bool, n
     """
     opened = open_run(runs_dir, run)
     with turn_of(opened, wait_lock, "advance") as turn:
-        report = advance(turn, settle_s=0.0 if now else None)
+        report = advance(turn, settle_s=0.0 if now else None, is_by_hand=True)
     if not quiet:
         tell_report(opened, report)
     if report.fold is not None and report.fold.evidence.live_message:

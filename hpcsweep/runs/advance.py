@@ -48,21 +48,21 @@ class Report:
     is_finished: bool = False
 
 
-def advance(turn: Turn, *, after: tuple[str, ...] = (), settle_s: float | None = None) -> Report:
+def advance(turn: Turn, *, after: tuple[str, ...] = (), settle_s: float | None = None, is_by_hand: bool = False) -> Report:
     """One turn of the loop. Idempotent: with nothing to do it writes nothing.
 
     Args:
         turn: the run, under its lock.
         after: jobs of others that new arrays have to wait for (``submit --after``).
         settle_s: how long an uncertain submission is given before it is repeated (default: the run's setting).
+        is_by_hand: a user's own `advance`: refusals are tried again, for their cause may have been mended.
     """
     run = turn.run
     fold = observe(run)
-    known = [*_adopted(run, fold), *_ends(fold), *_settled(run, fold)]
-    if known:
-        turn.write(*known)
-        fold = Fold(run.ledger, fold.evidence, run.ledger.total)
-    policy = policy_of(run.settings, max_array_size=site_limits(run).max_array_size, settle_s=settle_s)
+    fold = record_what_is_known(turn, fold)
+    policy = policy_of(
+        run.settings, max_array_size=site_limits(run).max_array_size, settle_s=settle_s, repeats_refused=is_by_hand
+    )
     decision = decide(fold, policy, run.request_of, time.time())
     report = Report(waiting=decision.waiting, notes=list(decision.notes), fold=fold, is_finished=decision.is_finished)
     _Act(turn=turn, policy=policy, report=report, after=after).carry_out(decision)
@@ -72,6 +72,16 @@ def advance(turn: Turn, *, after: tuple[str, ...] = (), settle_s: float | None =
             counts[view.state.value] = counts.get(view.state.value, 0) + 1
         turn.write({"event": "finished", "counts": counts})
     return report
+
+
+def record_what_is_known(turn: Turn, fold: Fold) -> Fold:
+    """Keep in the journal what the scheduler alone knows: ids of uncertain arrays, ends without a record, arrays that are over."""
+    run = turn.run
+    known = [*_adopted(run, fold), *_ends(fold), *_returned(fold), *_settled(run, fold)]
+    if not known:
+        return fold
+    turn.write(*known)
+    return Fold(run.ledger, fold.evidence, run.ledger.total)
 
 
 def _adopted(run: Run, fold: Fold) -> Iterable[dict[str, object]]:
@@ -109,10 +119,24 @@ def _ends(fold: Fold) -> Iterable[dict[str, object]]:
         yield {"event": "seen", **dict(zip(names, key, strict=True)), "elements": format_ranges(elements)}
 
 
+def _returned(fold: Fold) -> Iterable[dict[str, object]]:
+    """Elements that the runners sent back: kept, because `release` takes their marker away."""
+    elements: dict[int, list[int]] = {}
+    for view in fold.views:
+        if view.is_returned and view.array is not None and view.element is not None:
+            elements.setdefault(view.array, []).append(view.element)
+    for number, some in elements.items():
+        new = set(some) - fold.ledger.arrays[number].returned
+        if new:
+            yield {"event": "returned", "array": number, "elements": format_ranges(new)}
+
+
 def _settled(run: Run, fold: Fold) -> Iterable[dict[str, object]]:
     """Arrays whose every element has ended for good: the scheduler need not be asked for them again."""
     open_arrays = {
-        view.array for view in _all_views(fold) if view.array is not None and not (FACTS[view.state].is_ended and view.is_final)
+        view.array
+        for view in _all_views(fold)
+        if view.array is not None and not view.is_returned and not (FACTS[view.state].is_ended and view.is_final)
     }
     for array in run.ledger.arrays.values():
         if array.submission == "submitted" and not array.settled and array.number not in open_arrays:

@@ -11,13 +11,14 @@ from hpcsweep.fold import Fold
 from hpcsweep.ledger import Array
 from hpcsweep.model import Completed
 from hpcsweep.ranges import format_ranges
+from hpcsweep.runs.advance import record_what_is_known
 from hpcsweep.runs.observe import observe
 from hpcsweep.runs.run import Run
 from hpcsweep.runs.turn import Turn
 from hpcsweep.schedulers.base import Command
 from hpcsweep.shell import run_command
 from hpcsweep.states import FACTS, State
-from hpcsweep.store import mark_cancel
+from hpcsweep.store import mark_cancel, write_atomically
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -94,7 +95,12 @@ def set_hold(turn: Turn, action: str) -> int:
     if action == "hold":
         turn.write({"event": "held"})
     else:
-        turn.write({"event": "released", "failures": count_failures(fold)})
+        fold = record_what_is_known(turn, fold)
+        failures = count_failures(fold)
+        turn.write({"event": "released", "failures": failures})
+        if run.settings.max_failures is not None:
+            write_atomically(run.paths.released, f"{failures}\n")
+            run.paths.held_back.unlink(missing_ok=True)
     pending = {view.array for view in fold.views if view.state is State.PENDING and view.array is not None}
     if fold.finally_view is not None and fold.finally_view.state is State.PENDING and fold.finally_view.array is not None:
         pending.add(fold.finally_view.array)

@@ -27,7 +27,8 @@ def observe(run: Run, *, timeout_s: float | None = None) -> Fold:
     ledger = run.ledger
     lost_after_s = run.scheduler.lost_after_s
     events = {number: list_array_events(run, number) for number in ledger.arrays}
-    evidence = Evidence(now=time.time(), events=events, lost_after_s=lost_after_s)
+    is_held_back = run.paths.held_back.exists()
+    evidence = Evidence(now=time.time(), events=events, lost_after_s=lost_after_s, is_held_back=is_held_back)
     fold = Fold(ledger, evidence, ledger.total)
     if not _is_open(fold):
         return fold

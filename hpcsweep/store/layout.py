@@ -90,6 +90,16 @@ class RunPaths:
         return self.root / "local"
 
     @property
+    def held_back(self) -> Path:
+        """The runners' marker that too many tasks failed: nothing more starts while it is there."""
+        return self.root / "held-back"
+
+    @property
+    def released(self) -> Path:
+        """How many failures a `release` has accepted: the runners count from there."""
+        return self.root / "released"
+
+    @property
     def arrays_dir(self) -> Path:
         """The folders of the arrays."""
         return self.root / "arrays"

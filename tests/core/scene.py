@@ -20,6 +20,7 @@ class Scene:
         self.events: list[dict] = [{"event": "created", "at": NOW - 900, "tasks": total}]
         self.names: dict[int, list[str]] = {}
         self.live: list[Seen] | None = []
+        self.is_held_back = False
         self.history: list[Seen] | None = None
         self.gone_since: dict[int, dict[int, float]] = {}
 
@@ -63,6 +64,7 @@ class Scene:
             live=self.live,
             live_message="" if self.live is not None else "it timed out",
             history=self.history,
+            is_held_back=self.is_held_back,
             gone_since=self.gone_since,
             lost_after_s=90.0,
         )

@@ -100,7 +100,7 @@ def test_a_failed_canary_holds_the_rest_until_release(make_scene):
     decision = decide_for(scene, Policy(canary=1))
     assert decision.actions == ()
     assert "task 0 failed" in decision.waiting[1]
-    assert not decision.is_finished
+    assert decision.is_finished  # nothing moves until somebody says so
     scene.write({"event": "released", "failures": 1})
     assert [plan.tasks for plan in plans(decide_for(scene, Policy(canary=1)))] == [(1, 2)]
 
@@ -125,9 +125,32 @@ def test_a_held_run_submits_nothing(scene):
     assert "release" in decision.waiting[0]
 
 
-def test_refused_is_tried_again_under_its_own_number(scene):
-    scene.plan(job=None).write({"event": "refused", "array": 1, "message": "no"})
+def test_refused_is_tried_again_under_its_own_number_when_waiting_cures_it_or_by_hand(scene):
+    scene.plan(job=None).write({"event": "refused", "array": 1, "message": "no such partition"})
+    assert decide_for(scene).actions == ()
+    assert decide_for(scene).is_finished
+    assert decide_for(scene, Policy(repeats_refused=True)).actions == (SubmitAgain(array=1),)
+    scene.write({"event": "refused", "array": 1, "message": "too many jobs", "curable": True})
     assert decide_for(scene).actions == (SubmitAgain(array=1),)
+    assert not decide_for(scene).is_finished
+
+
+def test_what_the_runners_sent_back_runs_as_a_new_attempt_after_release(make_scene):
+    scene = make_scene(3)
+    scene.plan().task_says("0.1", "0.1.done.1.1")
+    scene.is_held_back = True
+    policy = Policy(max_failures=1)
+    fold = scene.fold()
+    assert [view.state for view in fold.views] == [State.FAILED, State.NEW, State.NEW]
+    decision = decide_for(scene, policy)
+    assert decision.actions == ()
+    assert "release" in decision.waiting[1]
+    assert decision.is_finished
+    scene.write({"event": "returned", "array": 1, "elements": "1-2"}, {"event": "released", "failures": 1})
+    scene.is_held_back = False
+    end, plan = decide_for(scene, policy).actions
+    assert end == EndAttempts(attempts=((1, 1, 1), (1, 2, 1)))
+    assert (plan.tasks, plan.attempts) == ((1, 2), {1: 2, 2: 2})
 
 
 def test_uncertain_is_repeated_only_with_patience(scene):
