@@ -407,7 +407,7 @@ class TestFlags:
         )
     )
     def test_argparse_reads_back_every_value(self, point):
-        import argparse
+        import argparse  # noqa: PLC0415 - only here
 
         parser = argparse.ArgumentParser(allow_abbrev=False, add_help=False)
         for name, value in point.items():

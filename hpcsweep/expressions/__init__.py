@@ -53,7 +53,7 @@ class Expression:
 
     def evaluate_raw(self, params: Params, extra: Mapping[str, object] = _NO_EXTRA) -> Any:
         """As ``evaluate``, but Words stay Words."""
-        from hpcsweep.expressions.compiled import explained
+        from hpcsweep.expressions.compiled import explained  # noqa: PLC0415 - Jinja2 is slow to start
 
         with explained(self.text):
             result = self._evaluate(params, extra)
@@ -75,7 +75,7 @@ class Template:
         Raises:
             ExpressionError: when an expression in it has no value.
         """
-        from hpcsweep.expressions.compiled import explained
+        from hpcsweep.expressions.compiled import explained  # noqa: PLC0415 - Jinja2 is slow to start
 
         with explained(self.text):
             return self._render(params, extra)
@@ -91,8 +91,8 @@ def compile_expression(text: str, *, names: Collection[str]) -> Expression:
     Raises:
         ExpressionError: for syntax, unknown names, and names that could be misread.
     """
-    from hpcsweep.expressions.compiled import evaluator
-    from hpcsweep.expressions.resolve import parse_expression
+    from hpcsweep.expressions.compiled import evaluator  # noqa: PLC0415 - Jinja2 is slow to start
+    from hpcsweep.expressions.resolve import parse_expression  # noqa: PLC0415 - Jinja2 is slow to start
 
     tree, used = parse_expression(text, Names(names))
     return Expression(text=text, names=used, _evaluate=evaluator(tree))
@@ -106,8 +106,8 @@ def compile_template(text: str, *, names: Collection[str]) -> Template:
     """
     if "{{" not in text and "{%" not in text:
         return Template(text=text, names=frozenset(), single=None, _render=lambda _params, _extra: text)
-    from hpcsweep.expressions.compiled import evaluator, renderer, single_expression, without_raw
-    from hpcsweep.expressions.resolve import parse_template
+    from hpcsweep.expressions.compiled import evaluator, renderer, single_expression, without_raw  # noqa: PLC0415 - Jinja2 is slow to start
+    from hpcsweep.expressions.resolve import parse_template  # noqa: PLC0415 - Jinja2 is slow to start
 
     tree, used = parse_template(text, Names(names))
     without_raw(tree)

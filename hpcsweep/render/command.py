@@ -45,9 +45,9 @@ def compile_command(command: str | tuple[str, ...], *, names: Collection[str]) -
         return _compile_words(command, names)
     if "{{" not in command and "{%" not in command:
         return CommandTemplate(text=command, names=frozenset(), _render=lambda _params, _extra: command)
-    from hpcsweep.expressions.compiled import explained, renderer
-    from hpcsweep.expressions.names import Names
-    from hpcsweep.expressions.resolve import parse_template
+    from hpcsweep.expressions.compiled import explained, renderer  # noqa: PLC0415 - Jinja2 is slow to start
+    from hpcsweep.expressions.names import Names  # noqa: PLC0415 - Jinja2 is slow to start
+    from hpcsweep.expressions.resolve import parse_template  # noqa: PLC0415 - Jinja2 is slow to start
 
     tree, used = parse_template(command, Names(names))
     _quote_expressions(tree, command)
@@ -79,9 +79,9 @@ def _item_words(item: Template, params: Params, extra: Mapping[str, object]) -> 
 
 def _quote_expressions(tree: nodes.Template, command: str) -> None:
     """Wrap each printed expression of a command in the quoting that its place needs."""
-    from hpcsweep.expressions.sandbox import environment
-    from hpcsweep.render.quote import quote_value
-    from hpcsweep.render.walk import Walk
+    from hpcsweep.expressions.sandbox import environment  # noqa: PLC0415 - Jinja2 is slow to start
+    from hpcsweep.render.quote import quote_value  # noqa: PLC0415 - Jinja2 is slow to start
+    from hpcsweep.render.walk import Walk  # noqa: PLC0415 - Jinja2 is slow to start
 
     environment().filters["_shell"] = quote_value
     walk = Walk()
@@ -107,9 +107,9 @@ def _fix(command: str, expression: nodes.Expr) -> str:
 
 def _written(expression: nodes.Expr) -> str | None:
     """How a plain parameter was written; None for any other expression."""
-    from jinja2 import nodes
+    from jinja2 import nodes  # noqa: PLC0415 - Jinja2 is slow to start
 
-    from hpcsweep.expressions import spelling
+    from hpcsweep.expressions import spelling  # noqa: PLC0415 - Jinja2 is slow to start
 
     match expression:
         case nodes.Getitem(node=nodes.Name(name="params"), arg=nodes.Const(value=str(name))):

@@ -80,7 +80,7 @@ def render_script(
         HpcsweepError: when the template, setup or teardown cannot be rendered, the template has no place for the tasks, or
             its directives contradict the sweep's settings.
     """
-    from hpcsweep.render.job_template import render_job_template
+    from hpcsweep.render.job_template import render_job_template  # noqa: PLC0415 - Jinja2 is slow to start
 
     extra = {"resources": resource_facts(facts.request), "hpcsweep": facts.run.as_mapping()}
     pieces = Pieces(
