@@ -5,8 +5,7 @@ from __future__ import annotations
 import argparse
 
 from hpcsweep.cli import options
-from hpcsweep.cli.changing import tell_report, turn_of
-from hpcsweep.errors import HpcsweepError, SchedulerUnreachable
+from hpcsweep.cli.changing import raise_unsettled, tell_report, turn_of
 from hpcsweep.runs.advance import advance
 from hpcsweep.runs.run import open_run
 
@@ -33,9 +32,5 @@ def run(run: str | None, runs_dir: str | None, wait_lock: str, *, quiet: bool, n
         report = advance(turn, settle_s=0.0 if now else None, is_by_hand=True)
     if not quiet:
         tell_report(opened, report)
-    if report.fold is not None and report.fold.evidence.live_message:
-        raise SchedulerUnreachable(f"the scheduler did not answer: {report.fold.evidence.live_message}", "try again later")
-    refusals = [refused for _number, refused in report.refused if not refused.curable]
-    if refusals:
-        raise HpcsweepError(f"{opened.name}: {len(refusals)} submissions were refused", refusals[0].hint)
+    raise_unsettled(opened, report)
     return 0

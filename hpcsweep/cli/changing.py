@@ -5,6 +5,7 @@ from __future__ import annotations
 from contextlib import AbstractContextManager
 
 from hpcsweep import output
+from hpcsweep.errors import HpcsweepError, SchedulerUnreachable
 from hpcsweep.ranges import format_ranges
 from hpcsweep.runs.advance import Report
 from hpcsweep.runs.run import Run
@@ -23,17 +24,36 @@ def turn_of(run: Run, wait_lock: str, command: str) -> AbstractContextManager[Tu
     return open_turn(run, wait_s=parse_wait(wait_lock), command=command)
 
 
+def raise_unsettled(run: Run, report: Report) -> None:
+    """Say by the exit code what could not be done now.
+
+    Raises:
+        SchedulerUnreachable: the scheduler was silent, or did not confirm a submission.
+        HpcsweepError: it refused a submission, and waiting does not cure that.
+    """
+    message = report.fold.evidence.live_message if report.fold is not None else ""
+    if message:
+        raise SchedulerUnreachable(f"the scheduler did not answer: {message}", f"later: hpcsweep advance {run.name}")
+    if report.uncertain:
+        text = f"{run.name}: the scheduler did not confirm what was submitted: {report.uncertain[0][1]}"
+        raise SchedulerUnreachable(text, f"nothing is lost, and nothing runs twice; hpcsweep advance {run.name} settles it")
+    refusals = [refused for _number, refused in report.refused if not refused.curable]
+    if refusals:
+        hint = (
+            f"{refusals[0].hint}; then: hpcsweep advance {run.name}"
+            if refusals[0].hint
+            else f"then: hpcsweep advance {run.name}"
+        )
+        raise HpcsweepError(f"{run.name}: {len(refusals)} submissions were refused: {refusals[0].message}", hint)
+
+
 def tell_report(run: Run, report: Report) -> None:
     """What ``advance`` did, in a few lines."""
     for number, job, size in report.submitted:
         elements = "1 task" if size == 1 else f"{size} tasks"
         output.say(f"{run.name}: submitted {elements} as job {job} (array {number:03d})")
     for number, refused in report.refused:
-        output.note(f"array {number:03d} was refused: {refused.message}")
-        if refused.hint:
-            output.note(f"hint: {refused.hint}")
-    for number, message in report.uncertain:
-        output.note(f"array {number:03d} is uncertain: {message}; `hpcsweep advance {run.name}` settles it")
+        output.note(f"array {number:03d} was refused: {refused.message}" + ("; it is tried again" if refused.curable else ""))
     for line in report.notes:
         output.note(line)
     reasons: dict[str, list[int]] = {}

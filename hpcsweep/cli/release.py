@@ -6,7 +6,7 @@ import argparse
 
 from hpcsweep import output
 from hpcsweep.cli import options
-from hpcsweep.cli.changing import tell_report, turn_of
+from hpcsweep.cli.changing import raise_unsettled, tell_report, turn_of
 from hpcsweep.runs.advance import advance
 from hpcsweep.runs.control import set_hold
 from hpcsweep.runs.run import open_run
@@ -26,4 +26,5 @@ def run(run: str | None, runs_dir: str | None, wait_lock: str) -> int:
         report = advance(turn)
     output.say(f"{opened.name}: released")
     tell_report(opened, report)
+    raise_unsettled(opened, report)
     return 0

@@ -6,7 +6,7 @@ import argparse
 
 from hpcsweep import output
 from hpcsweep.cli import options
-from hpcsweep.cli.changing import tell_report, turn_of
+from hpcsweep.cli.changing import raise_unsettled, tell_report, turn_of
 from hpcsweep.errors import SchedulerUnreachable
 from hpcsweep.ranges import format_ranges
 from hpcsweep.runs.advance import advance
@@ -52,4 +52,5 @@ def run(run: str | None, runs_dir: str | None, state: str | None, tasks: str | N
         report = advance(turn)
     output.say(f"{opened.name}: runs again {len(again)}: tasks {format_ranges(again)}")
     tell_report(opened, report)
-    return 1 if report.refused and not report.submitted else 0
+    raise_unsettled(opened, report)
+    return 0

@@ -7,7 +7,7 @@ import json
 
 from hpcsweep import output
 from hpcsweep.cli import options
-from hpcsweep.cli.changing import tell_report
+from hpcsweep.cli.changing import raise_unsettled, tell_report
 from hpcsweep.runs.prepare import Prepared, SweepOptions, prepare, read_sweep
 
 
@@ -53,6 +53,7 @@ def run(
     made, report = submit(prepared, name=name, jobs=jobs, after=jobs_of(after, prepared))
     tell_report(made, report)
     output.say(f"{made.name}: {made.paths.root}")
+    raise_unsettled(made, report)
     if not watch:
         output.say(f"look: hpcsweep status {made.name}")
         return 0

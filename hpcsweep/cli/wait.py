@@ -9,7 +9,6 @@ from hpcsweep import output
 from hpcsweep.cli import options
 from hpcsweep.runs.run import open_run
 from hpcsweep.runs.watch import Watch
-from hpcsweep.states import FACTS
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -34,6 +33,4 @@ def run(run: str | None, runs_dir: str | None, timeout: str | None) -> int:
         time.sleep(watch.interval_s if left_s is None else min(watch.interval_s, max(0.05, left_s)))
     counts = ", ".join(f"{number} {state}" for state, number in status.counts.items())
     output.say(f"{opened.name}: {counts}")
-    last = status.fold.finally_view
-    is_good = all(FACTS[state].is_success for state in status.counts) and (last is None or FACTS[last.state].is_success)
-    return 0 if is_good else 1
+    return 0 if status.is_success else 1

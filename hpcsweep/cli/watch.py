@@ -10,7 +10,6 @@ from hpcsweep.cli.status import screen
 from hpcsweep.runs.run import Run
 from hpcsweep.runs.status import Status
 from hpcsweep.runs.watch import Watch
-from hpcsweep.states import FACTS
 
 PLAIN_EVERY_S = 30.0
 
@@ -22,7 +21,7 @@ def watch_run(opened: Run) -> int:
     except KeyboardInterrupt:
         output.note(f"{opened.name} goes on without you: hpcsweep status {opened.name} --watch")
         raise
-    return 0 if all(FACTS[state].is_success for state in status.counts) else 1
+    return 0 if status.is_success else 1
 
 
 def _watch_live(opened: Run) -> Status:

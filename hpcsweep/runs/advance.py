@@ -65,6 +65,8 @@ def advance(turn: Turn, *, after: tuple[str, ...] = (), settle_s: float | None =
     )
     decision = decide(fold, policy, run.request_of, time.time())
     report = Report(waiting=decision.waiting, notes=list(decision.notes), fold=fold, is_finished=decision.is_finished)
+    if fold.evidence.live_message:
+        return report  # the scheduler is silent: whatever was to be done is done by the next turn
     _Act(turn=turn, policy=policy, report=report, after=after).carry_out(decision)
     if decision.is_finished and not run.ledger.is_finished:
         counts: dict[str, int] = {}

@@ -10,7 +10,6 @@ from hpcsweep.model import Task
 from hpcsweep.results import Table
 from hpcsweep.runs.observe import observe
 from hpcsweep.runs.run import Run
-from hpcsweep.states import State
 
 
 def collect_run(run: Run, *, by_step: bool) -> Table:
@@ -32,7 +31,7 @@ def collect_run(run: Run, *, by_step: bool) -> Table:
                 elapsed_s=view.elapsed_s,
                 reason=view.reason,
                 job=view.job,
-                ended_by_itself=view.source == "task" and view.signal is None and view.state is not State.RUNNING,
+                ended_by_itself=view.source == "task" and view.exit_code is not None,
             )
 
     def files_of(row: CollectTask) -> list[Path]:

@@ -30,6 +30,12 @@ class Status:
     scheduler_message: str = ""
     problems: Sequence[str] = field(default_factory=tuple)
 
+    @property
+    def is_success(self) -> bool:
+        """Whether every task, and the command after them, is done."""
+        last = self.fold.finally_view
+        return all(FACTS[state].is_success for state in self.counts) and (last is None or FACTS[last.state].is_success)
+
 
 def make_status(run: Run, fold: Fold, decision: Decision) -> Status:
     """Put together what was folded and what *decide* would do."""
