@@ -18,7 +18,7 @@
 
 hpcsweep_main() {
   hpcsweep_status=0 hpcsweep_phase=starting hpcsweep_verdict='' hpcsweep_pid='' hpcsweep_verdict_at='' hpcsweep_deadline=''
-  hpcsweep_interrupts=0
+  hpcsweep_interrupts=0 hpcsweep_messages=''
   hpcsweep_self=$BASHPID
   hpcsweep_save_shell
   trap hpcsweep_on_term TERM
@@ -377,21 +377,18 @@ hpcsweep_leave_late() { # KIND CODE: we were fenced, and this is kept aside
   hpcsweep_say "task $hpcsweep_task attempt $hpcsweep_attempt: its token was taken away; this end ($1 $2) does not count"
 }
 
-hpcsweep_is_token_gone() { # rule 6: asked twice, and only of a folder that answers
-  local try
-  for try in 1 2; do
-    hpcsweep_refresh
-    [[ ! -e $hpcsweep_token ]] || return 1
-    ((try == 2)) || hpcsweep_pause 0.5
-  done
+hpcsweep_is_token_gone() { # rule 6: a folder is asked twice before it is believed
+  hpcsweep_refresh
+  [[ ! -e $hpcsweep_token ]] || return 1
+  hpcsweep_refresh
+  [[ ! -e $hpcsweep_token ]] || return 1
   # Not there at all: the run was removed, or else the whole file system is out of reach and nothing is known.
   [[ -d $hpcsweep_events || -d ${hpcsweep_run_dir%/*} ]]
 }
 
 hpcsweep_pause() { # seconds, without a process; a signal may cut it short
-  local nothing
-  # shellcheck disable=SC2034 # nothing ever comes
-  read -r -t "$1" nothing <&"$hpcsweep_pipe"
+  local line
+  read -r -t "$1" line <&"$hpcsweep_pipe" && hpcsweep_messages+=$line$'\n' # the child had something to tell
 }
 
 # ---- the task's folder ----
@@ -457,6 +454,11 @@ hpcsweep_supervise() {
     { wait "$hpcsweep_pid"; } 2>/dev/null
     hpcsweep_child_status=$?
     ((before != hpcsweep_interrupts)) || break
+    # But when signal and end fall together, bash can lose the status, takes the child for alive and would wait for ever.
+    if ! kill -0 "$hpcsweep_pid" 2>/dev/null && [[ " $(jobs -rp | tr '\n' ' ')" == *" $hpcsweep_pid "* ]]; then
+      hpcsweep_child_status=unknown
+      break
+    fi
   done
   [[ -z $hpcsweep_verdict ]] || hpcsweep_drain
   hpcsweep_phase=ending
@@ -582,9 +584,10 @@ hpcsweep_export_functions() { # those that setup made, so that a bash of its own
 # ---- while it runs ----
 
 hpcsweep_watch() {
-  # Wakes the supervisor when there is something to look at. Its input is a pipe that the supervisor holds open, so that
-  # it waits without a process and ends with the supervisor, whatever ends that; a line in it is a new deadline.
-  local deadline='' ends_at='' next line now moment
+  # Wakes the supervisor when it has to do something, and only then: every signal is a chance for bash to lose the
+  # child's status. Its input is a pipe that the supervisor holds open, so that it waits without a process and ends with
+  # the supervisor, whatever ends that; a line in it is a new deadline.
+  local deadline='' ends_at='' next line now moment is_due
   trap '' TERM INT HUP USR1 USR2 ALRM
   exec {hpcsweep_token_fd}<&- {hpcsweep_pipe}<&-
   [[ -z ${HPCSWEEP_SLOT_FD-} ]] || exec {HPCSWEEP_SLOT_FD}>&-
@@ -604,7 +607,14 @@ hpcsweep_watch() {
     case $? in
       0) deadline=$line ;;
       1) exit ;;
-      *) kill -ALRM "$hpcsweep_self" 2>/dev/null || exit ;;
+      *)
+        hpcsweep_now now
+        is_due=0
+        for moment in $deadline $ends_at; do
+          ((now < moment)) || is_due=1
+        done
+        if ((is_due)) || hpcsweep_is_token_gone; then kill -ALRM "$hpcsweep_self" 2>/dev/null || exit; fi
+        ;;
     esac
   done
 }
@@ -685,7 +695,11 @@ hpcsweep_drain() { # the first child has ended; others of its group may still be
 hpcsweep_conclude() {
   local word value at is_started=0 broken='' program=$hpcsweep_child_status now
   printf 'end\n' >&"$hpcsweep_pipe"
-  while read -r word value at <&"$hpcsweep_pipe"; do
+  while read -r word value <&"$hpcsweep_pipe"; do
+    hpcsweep_messages+="$word $value"$'\n'
+    [[ $word != end ]] || break
+  done
+  while read -r word value at; do
     case $word in
       started) is_started=1 ;;
       broken) broken=$value ;;
@@ -694,9 +708,8 @@ hpcsweep_conclude() {
         # A signal that came during the teardown ended no program.
         ((at >= ${hpcsweep_verdict_at:-$at})) || hpcsweep_verdict=''
         ;;
-      end) break ;;
     esac
-  done
+  done <<<"$hpcsweep_messages"
   if [[ $hpcsweep_verdict == interrupted ]]; then
     hpcsweep_now now
     if hpcsweep_is_cancelled; then
@@ -716,6 +729,9 @@ hpcsweep_conclude() {
     *)
       if [[ -n $broken ]]; then
         hpcsweep_finish broken "$broken" 1
+      elif [[ $program == unknown ]]; then
+        hpcsweep_status=1
+        hpcsweep_say "task $hpcsweep_task: it ended at the moment of a signal, and bash has lost how; its token stays"
       elif ((!is_started)); then
         hpcsweep_finish setup "$hpcsweep_child_status" 1
       elif ((program > 128 && program <= 192)); then
