@@ -168,7 +168,7 @@ class Local:
 
 def _parse_elements(text: str) -> range | tuple[int, ...] | None:
     if match := re.fullmatch(r"([0-9]{1,9})(?:-([0-9]{1,9}))?", text, re.ASCII):
-        return range(int(match[1]), int(match[2] or match[1]) + 1)
+        return range(int(match[1]), int(match[2] or match[1]) + 1) or None
     if not re.fullmatch(r"[0-9]{1,7}(-[0-9]{1,7})?(,[0-9]{1,7}(-[0-9]{1,7})?)*", text, re.ASCII):
         return None
     try:

@@ -1,0 +1,43 @@
+"""Recorded outputs of real commands, as values."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from hpcsweep.model import Completed
+
+DATA = Path(__file__).parents[1] / "data"
+
+
+def read_recording(path: Path) -> Completed:
+    """A file of tests/data: ``# command``, ``# exit``, ``# seconds``, ``# stderr`` with its lines, ``# stdout`` and the rest."""
+    head, _, stdout = path.read_text().partition("# stdout:\n")
+    if not head.startswith("#"):  # standard output alone
+        return Completed(argv=(path.stem,), returncode=0, stdout=head, stderr="")
+    facts, _, stderr = head.partition("# stderr:\n")
+    table = dict(line[2:].split(": ", 1) for line in facts.splitlines() if ": " in line)
+    return Completed(
+        argv=tuple(table["command"].split()),
+        returncode=int(table["exit"]),
+        stdout=stdout,
+        stderr="".join(line.removeprefix("#   ") + "\n" for line in stderr.splitlines()),
+        elapsed_s=float(table.get("seconds", "0")),
+    )
+
+
+@pytest.fixture
+def recorded() -> Callable[[str], Completed]:
+    return lambda name: read_recording(DATA / f"{name}.txt")
+
+
+@pytest.fixture
+def printed() -> Callable[..., Completed]:
+    """``printed(stdout, stderr, returncode)``: what a command would have done."""
+
+    def make(stdout: str = "", stderr: str = "", returncode: int | None = 0) -> Completed:
+        return Completed(argv=("command",), returncode=returncode, stdout=stdout, stderr=stderr)
+
+    return make
