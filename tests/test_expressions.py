@@ -183,7 +183,15 @@ def test_refuses_what_would_hang_or_eat_all_memory(text):
 
 
 @pytest.mark.parametrize(
-    ("text", "offset"), [("1 + mdoel", 4), ("lr > 0 and lr-decay > 1", 11), ("lr ? 1", 3), ("'mdoel' ~ mdoel", 10)]
+    ("text", "offset"),
+    [
+        ("1 + mdoel", 4),
+        ("lr > 0 and lr-decay > 1", 11),
+        ("lr ? 1", 3),
+        ("'mdoel' ~ mdoel", 10),
+        ("lr  | uper", 6),
+        ("lr is not definde", 10),
+    ],
 )
 def test_points_at_the_place(text, offset):
     assert fault(text).offset == offset

@@ -118,8 +118,13 @@ def _resolve(tree: nodes.Template, names: Names, code: str) -> frozenset[str]:
     forbidden = next((node for kind in _ELSEWHERE for node in tree.find_all(kind)), None)
     if forbidden is not None:
         raise ExpressionError(f"`{{% {type(forbidden).__name__.lower()} %}}` is not possible here: a text stands alone")
-    check_words(environment(), tree)
-    _check_names_in_filters(tree, names)
+    try:
+        check_words(environment(), tree)
+        _check_names_in_filters(tree, names)
+    except ExpressionError as error:
+        found = re.search(rf"(?:\||\bis(?: not)?)\s*(?={re.escape(error.message.split('`')[1])}\b)", code)
+        error.offset = found.end() if found else None
+        raise
     resolver = _Resolver(names, _own_names(tree, names), code)
     resolver.visit(tree)
     tree.set_environment(environment())

@@ -143,6 +143,8 @@ def _insert_environment(script: str, environment: str) -> str:
     """The submitter's environment comes before what the script loads by itself, which lies over it."""
     lines = script.split("\n")
     head = head_length(lines)
+    if NO_SHELLCHECK in lines[:head]:
+        head = lines.index(NO_SHELLCHECK)  # the tasks come first: the comment belongs to them
     return "\n".join([*lines[:head], environment, *lines[head:]])
 
 

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import posixpath
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TypeVar
 
@@ -68,7 +69,8 @@ class TaskRenderer:
 
     def command(self, task: Task, request: Request, attempt: int = 1) -> str | tuple[str, ...]:
         """The rendered command alone, as ``show`` prints it (without its container)."""
-        return self._render_command(task, self._extra(task, request, attempt))
+        with _about(task):
+            return self._render_command(task, self._extra(task, request, attempt))
 
     def render(self, task: Task, request: Request, attempt: int, position: int) -> str:
         """The block of a chunk for one position.
@@ -77,7 +79,7 @@ class TaskRenderer:
             HpcsweepError: when an expression has no value for this point, or a value cannot stand where it would.
         """
         extra = self._extra(task, request, attempt)
-        try:
+        with _about(task):
             command = self._render_command(task, extra)
             params = [
                 f"hpcsweep_params={quote_always(canonical(task.params))}",
@@ -86,8 +88,6 @@ class TaskRenderer:
             ]
             if self._stdin is not None:
                 params.append(f"hpcsweep_stdin={quote_always(self._stdin.render(task.params, extra))}")
-        except ExpressionError as error:
-            raise HpcsweepError(f"task {task.index}: {error.message}", error.hint) from error
         return _block(position, f"hpcsweep_task={task.index} hpcsweep_attempt={attempt} hpcsweep_point={task.id}", params)
 
     def render_finally(self, request: Request, attempt: int = 1, position: int = 0) -> str:
@@ -155,6 +155,15 @@ class TaskRenderer:
             steps.append(f"hpcsweep_write_file {quote_always(path)} {quote_always(text)}")
         steps += [f"hpcsweep_link {quote_always(source)} {quote_always(name)}" for source, name in self._links]
         return " && ".join(steps) or ":"
+
+
+@contextmanager
+def _about(task: Task) -> Iterator[None]:
+    """Faults of one point say which task it is."""
+    try:
+        yield
+    except ExpressionError as error:
+        raise HpcsweepError(f"task {task.index}: {error.message}", error.hint) from error
 
 
 def check_target(path: str) -> str:
