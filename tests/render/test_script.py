@@ -133,6 +133,14 @@ def test_the_header_holds_what_the_runner_needs():
     assert "hpcsweep_time_limit_s=\n" in script_of(SETTINGS, request=replace(REQUEST, time_limit_s=None))
 
 
+def test_the_environment_comes_before_anything_else(shellcheck, tmp_path):
+    script = script_of(replace(SETTINGS, template="#!/bin/bash\n# about\n{{ hpcsweep }}\n"), runner=read_runner())
+    assert script.index("environment.sh") < script.index("hpcsweep_run_element() {")
+    path = tmp_path / "script.sh"
+    path.write_text(script)
+    shellcheck(path)
+
+
 class TestDirectives:
     def test_equal_ones_are_not_repeated(self):
         script = "#!/bin/bash\n#SBATCH -t 2:00:00\n#SBATCH --mem 8G -c4\n#SBATCH --partition=short\n\necho\n#SBATCH --time=1\n"
