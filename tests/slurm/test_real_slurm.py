@@ -386,3 +386,39 @@ def test_a_hung_controller_leaves_a_submission_uncertain(slurm, own_site, await_
     assert re.fullmatch("[0-9]+", seen.job)
     own_site.tell(SLURM.cancel_cmds(job.tag, seen.job, None))
     await_that(lambda: not own_site.live(job.tag), "it is cancelled")
+
+
+def test_without_accounting_all_but_the_history_goes_on(slurm, own_site):
+    pid = slurm.daemon_pid("slurmdbd")
+    os.kill(pid, signal.SIGSTOP)
+    try:
+        job = own_site.job("sleep 300", 2, is_held=True)
+        number = own_site.submit(job)
+        history = SLURM.parse_history(own_site.run(SLURM.history_cmd([job.tag], time.time()), timeout_s=1))
+        assert sorted(own_site.live_elements(job.tag)) == [0, 1]
+        own_site.tell(SLURM.cancel_cmds(job.tag, number, None))
+        assert own_site.live(job.tag) == []
+    finally:
+        os.kill(pid, signal.SIGCONT)
+    assert isinstance(history, NoAnswer), history
+
+
+def test_preempted(own_site, ended, await_that):
+    here = {"nodelist": "n4", "no_requeue": True}
+    meek = own_site.job("sleep 300", 1, Request(cpus=8, partition="main"), here)
+    own_site.submit(meek)
+    await_that(lambda: any(s.state is State.RUNNING for s in own_site.live(meek.tag)), "it runs", 120)
+    own_site.submit(own_site.job("true", 1, Request(cpus=8, partition="urgent"), here))
+    assert ended(own_site, meek.tag, 0)[0].state is State.PREEMPTED
+
+
+def test_a_dead_node(slurm, own_site, ended, await_that):
+    job = own_site.job("sleep 300", 1, Request(cpus=1), {"nodelist": "n3", "no_requeue": True})
+    own_site.submit(job)
+    await_that(lambda: any(s.state is State.RUNNING for s in own_site.live(job.tag)), "it runs")
+    os.kill(slurm.daemon_pid("slurmd-n3"), signal.SIGKILL)
+    try:
+        seen = ended(own_site, job.tag, 0)[0]
+    finally:
+        slurm.restore()
+    assert (seen.state, seen.node) == (State.NODE_FAIL, "n3")
