@@ -734,7 +734,13 @@ def cancel(options: Options) -> int:
     if record is None:
         return 0
     ranges = parse_ranges(options.rest[1]) if len(options.rest) > 1 else [(0, record.size - 1)]
-    told = tell(directory, job, f"cancel {format_ranges(ranges)}")
+    try:
+        told = tell(directory, job, f"cancel {format_ranges(ranges)}")
+    except OSError:  # a full disk; that an array is to end can be told without one
+        if len(options.rest) > 1:
+            raise
+        told = record
+        send({pid_of(job)}, signal.SIGTERM)
     record = told or record
     deadline = time.monotonic() + float(options.one("grace", str(DEFAULT_GRACE_S)))
     if told:
