@@ -56,13 +56,23 @@ class Fault:
 
     def __str__(self) -> str:
         text = f"{self.place}: {self.message}"
-        if self.source_line.strip():
-            text += f"\n    {self.source_line.rstrip()}"
-            if 0 < self.place.column <= len(self.source_line) + 1:
-                text += "\n    " + " " * (self.place.column - 1) + "^"
+        line, column = cut_line(self.source_line.rstrip(), self.place.column)
+        if line.strip():
+            text += f"\n    {line}"
+            if 0 < column <= len(line) + 1:
+                text += "\n    " + " " * (column - 1) + "^"
         if self.hint:
             text += f"\n    hint: {self.hint}"
         return text
+
+
+def cut_line(line: str, column: int, width: int = 160) -> tuple[str, int]:
+    """A line short enough to be read, with the same column still in it (1-based), and where that is then."""
+    if len(line) <= width:
+        return line, column
+    start = max(0, min(column - 1 - width // 2, len(line) - width))
+    before, after = "... " if start else "", " ..." if start + width < len(line) else ""
+    return f"{before}{line[start : start + width]}{after}", column - start + len(before) if column else 0
 
 
 class FileFaults(HpcsweepError):

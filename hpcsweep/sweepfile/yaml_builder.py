@@ -285,6 +285,7 @@ class Builder:
         text = text.translate(self._odd)
         if "\0" in text:
             self._add(place, "a value cannot hold a NUL character", "no program can be given one")
+            text = text.replace("\0", "\ufffd")  # what reads on relies on there being none
         if re.search("[\ud800-\udfff]", text):
             # JSON writes a character beyond U+FFFF as two halves, "\ud83d\ude00".
             text = text.encode("utf-16-le", "surrogatepass").decode("utf-16-le", "replace")

@@ -1,7 +1,7 @@
 import json
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from hpcsweep.errors import FileFaults, HpcsweepError
@@ -352,6 +352,7 @@ SETTINGS = st.builds(
 )
 
 
+@settings(deadline=None)
 @given(SETTINGS)
 def test_settings_survive_run_json(settings):
     assert settings_from_json(json.loads(json.dumps(settings_to_json(settings)))) == settings
@@ -376,6 +377,7 @@ NODES = st.recursive(
 )
 
 
+@settings(deadline=None)
 @given(st.dictionaries(st.sampled_from([*KEYS, *SPACE_KEYS, "other"]), NODES, max_size=5), NODES)
 def test_any_file_is_a_sweep_or_a_list_of_faults(data, last):
     sweep = {"command": "x {{ lr }}", "space": {"lr": [1, 2]}} | data

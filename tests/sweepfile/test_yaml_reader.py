@@ -132,6 +132,7 @@ def test_places_of_nodes():
         ("a: 1\n<<: 2\n", 2, 5, "merges mappings, not the number 2", "*"),
         ("a: &a {b: 1}\nc: {<<: *a, <<: *a}\n", 2, 13, "<< appears twice", "[*a, *b]"),
         ('a: "x\\0y"\n', 1, 4, "NUL", ""),
+        ('a: ["x\\0y", "x\\0y"]\n', 1, 5, "NUL", ""),
         ("a: x\0y\n", 1, 5, "U+0000", "NUL"),
         ("a: 'x\x07y'\n", 1, 6, "U+0007", "\\x07"),
         ('a: "\\ud800"\n', 1, 4, "half of a \\u pair", ""),
