@@ -155,7 +155,12 @@ hpcsweep_run_position() {
     hpcsweep_status=1
     return
   fi
-  if [[ -n ${hpcsweep_condition-} ]] && ! hpcsweep_is_condition_met; then return; fi
+  if [[ -n ${hpcsweep_condition-} ]]; then
+    hpcsweep_count_tasks "$hpcsweep_condition"
+    ((hpcsweep_count >= hpcsweep_total)) || return 0
+  elif [[ -n ${hpcsweep_max_failures-} && -e $hpcsweep_run_dir/held-back ]]; then
+    return 0 # too many tasks failed: this one is not begun, and hpcsweep gives it out again
+  fi
   hpcsweep_claim || return
   hpcsweep_now hpcsweep_started
   if hpcsweep_is_cancelled; then
@@ -174,6 +179,15 @@ hpcsweep_run_position() {
     hpcsweep_conclude
   fi
   exec {hpcsweep_token_fd}<&- {hpcsweep_pipe}<&-
+  [[ -z ${hpcsweep_max_failures-} ]] || ((hpcsweep_status == 0)) || hpcsweep_hold_back
+}
+
+hpcsweep_hold_back() { # a failure: was it one too many?
+  local released=0
+  { read -r released <"$hpcsweep_run_dir/released"; } 2>/dev/null
+  [[ $released =~ ^[0-9]+$ ]] || released=0
+  hpcsweep_count_tasks failed
+  ((hpcsweep_count - released < hpcsweep_max_failures)) || { : >>"$hpcsweep_run_dir/held-back"; } 2>/dev/null
 }
 
 hpcsweep_read_chunk() {
@@ -221,7 +235,7 @@ hpcsweep_guess_task() {
   fi
 }
 
-hpcsweep_is_condition_met() {
+hpcsweep_count_tasks() { # how many of the run are `done`, `ended` or `failed` -> hpcsweep_count
   # Counts tasks, not attempts: a task counts by its latest attempt that left any trace.
   local path name task attempt rest owner job
   local -A latest=() ended=()
@@ -234,8 +248,10 @@ hpcsweep_is_condition_met() {
       latest[$task]=$attempt
       unset -v "ended[$task]"
     fi
-    case $hpcsweep_condition$rest in
+    case $1$rest in
       done.done.0.* | done.stopped.*) ended[$task]=1 ;;
+      failed.done.0.*) ;;
+      failed.done.* | failed.sig.* | failed.timeout.* | failed.setup.* | failed.broken.* | failed.*.lost) ended[$task]=1 ;;
       ended.done.* | ended.sig.* | ended.timeout.* | ended.cancelled.* | ended.stopped.*) ended[$task]=1 ;;
       ended.setup.* | ended.broken.* | ended.*.lost) ended[$task]=1 ;;
       ended)
@@ -243,7 +259,7 @@ hpcsweep_is_condition_met() {
         ;;
     esac
   done
-  ((${#ended[@]} >= hpcsweep_total))
+  hpcsweep_count=${#ended[@]}
 }
 
 # ---- claim, token, outcome (rules 1 to 3) ----
@@ -440,18 +456,19 @@ hpcsweep_link() { # TARGET NAME, in the current folder
 # ---- the child: environment, setup, command ----
 
 hpcsweep_supervise() {
-  local before
+  local before stderr
   exec {hpcsweep_watch_fd}<> >(hpcsweep_watch)
   set -m # the child leads a process group of its own, and gets no signal ignored
   hpcsweep_child </dev/null >>"$hpcsweep_log" 2>&1 &
   hpcsweep_pid=$!
   set +m
+  exec {stderr}>&2 2>/dev/null # bash would tell of a child that was killed
   hpcsweep_phase=running
   [[ -z $hpcsweep_verdict ]] || hpcsweep_end_child # a TERM that came before there was a child
   while :; do
     # A wait that a signal cut short is repeated; bash remembers the status of a child that ended meanwhile.
     before=$hpcsweep_interrupts
-    { wait "$hpcsweep_pid"; } 2>/dev/null
+    wait "$hpcsweep_pid"
     hpcsweep_child_status=$?
     ((before != hpcsweep_interrupts)) || break
     # But when signal and end fall together, bash can lose the status, takes the child for alive and would wait for ever.
@@ -462,6 +479,7 @@ hpcsweep_supervise() {
   done
   [[ -z $hpcsweep_verdict ]] || hpcsweep_drain
   hpcsweep_phase=ending
+  exec 2>&"$stderr" {stderr}>&-
   exec {hpcsweep_watch_fd}>&-
 }
 
