@@ -38,7 +38,7 @@ def main(argv: list[str] | None = None) -> int:
 
 
 def _say(text: str) -> None:
-    print(f"hpcsweep: {text}", file=sys.stderr)
+    sys.stderr.write(f"hpcsweep: {text}\n")
 
 
 def _keep_traceback() -> str:

@@ -51,14 +51,7 @@ class EndAttempts:
     attempts: tuple[tuple[int, int, int], ...]  # (array, task, attempt)
 
 
-@dataclass(frozen=True, kw_only=True)
-class HoldBack:
-    """Hold what has not started: too many failures."""
-
-    arrays: tuple[int, ...]
-
-
-Action = PlanArray | SubmitAgain | EndAttempts | HoldBack
+Action = PlanArray | SubmitAgain | EndAttempts
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -108,11 +101,6 @@ def decide(fold: Fold, policy: Policy, request_of: Callable[[int], Request], now
         if ended:
             actions.append(EndAttempts(attempts=tuple(ended)))
         actions.extend(_plan(fold, policy, ready, request_of))
-    if _is_over_limit(fold, policy):
-        pending = (view for view in fold.views if view.state is State.PENDING and not view.is_held)
-        to_hold = tuple(sorted({view.array for view in pending if view.array is not None}))
-        if to_hold:
-            actions.append(HoldBack(arrays=to_hold))
     if policy.is_finally_wanted and not ready and not again:
         actions.extend(_finally(fold, policy, request_of))
     # What waits for the user's word (held, a failed canary, too many failures) is not going to move by itself.

@@ -126,6 +126,7 @@ def render_header(settings: Settings, facts: ScriptFacts) -> str:
         "enforce_time_limit": int(facts.enforces_time_limit),
         "kill_wait_s": facts.kill_wait_s,
         "total": facts.total,
+        "max_failures": settings.max_failures,
     }
     lines = [f"hpcsweep_{name}={quote_always(value)}" for name, value in texts.items()]
     lines += [f"hpcsweep_{name}={'' if number is None else number}" for name, number in numbers.items()]

@@ -10,7 +10,6 @@ from functools import cached_property
 from hpcsweep.decide import (
     Decision,
     EndAttempts,
-    HoldBack,
     PlanArray,
     Policy,
     SubmitAgain,
@@ -175,8 +174,6 @@ class _Act:
                     tasks = tuple(task for task in action.tasks if task not in came_to_an_end)
                     if tasks:
                         self._submit(self._plan_array(action, tasks))
-                case HoldBack():
-                    self._hold_back(action)
 
     def _end_attempts(self, action: EndAttempts) -> set[int]:
         """PROTOCOL rules 5 and 6: before attempt A+1 exists, A is ended. Gives the tasks that turned out to have ended by themselves."""
@@ -259,17 +256,6 @@ class _Act:
             case Uncertain():
                 self.turn.write({"event": "uncertain", "array": array.number, "message": answer.message})
                 self.report.uncertain.append((array.number, answer.message))
-
-    def _hold_back(self, action: HoldBack) -> None:
-        run = self.turn.run
-        for number in action.arrays:
-            array = run.ledger.arrays[number]
-            if array.job is not None:
-                for command in run.scheduler.hold_cmds(array.tag, array.job, "hold"):
-                    run_command(command)
-        self.report.notes.append(
-            f"{self.policy.max_failures} tasks failed: what has not started is held; `hpcsweep release` goes on"
-        )
 
 
 def new_array(run: Run, plan: PlanArray, number: int) -> Array:

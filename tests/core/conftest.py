@@ -9,7 +9,7 @@ import pytest
 
 sys.path.insert(0, str(Path(__file__).parent))
 
-from scene import Scene  # noqa: E402 - after the path
+from scene import Scene
 
 
 @pytest.fixture

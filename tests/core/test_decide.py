@@ -11,7 +11,6 @@ from scene import Scene
 
 from hpcsweep.decide import (
     EndAttempts,
-    HoldBack,
     PlanArray,
     Policy,
     SubmitAgain,
@@ -105,17 +104,14 @@ def test_a_failed_canary_holds_the_rest_until_release(make_scene):
     assert [plan.tasks for plan in plans(decide_for(scene, Policy(canary=1)))] == [(1, 2)]
 
 
-def test_too_many_failures_hold_what_has_not_started(make_scene):
+def test_too_many_failures_hold_what_is_not_submitted(make_scene):
     scene = make_scene(4)
-    scene.plan().task_says("0.1", "0.1.done.1.1", "1.1", "1.1.done.1.1")
-    scene.live = [scene.seen(State.PENDING, 2), scene.seen(State.RUNNING, 3)]
-    policy = Policy(max_failures=2)
-    assert decide_for(scene, policy).actions == (HoldBack(arrays=(1,)),)
-    scene.live = [scene.seen(State.PENDING, 2, is_held=True), scene.seen(State.RUNNING, 3)]
-    assert decide_for(scene, policy).actions == ()
+    scene.plan(tasks=[0, 1]).task_says("0.1", "0.1.done.1.1", "1.1", "1.1.done.1.1")
+    decision = decide_for(scene, Policy(max_failures=2))
+    assert decision.actions == ()
+    assert sorted(decision.waiting) == [2, 3]
     scene.write({"event": "released", "failures": 2})
-    scene.live = [scene.seen(State.PENDING, 2), scene.seen(State.RUNNING, 3)]
-    assert decide_for(scene, policy).actions == ()
+    assert [plan.tasks for plan in plans(decide_for(scene, Policy(max_failures=2)))] == [(2, 3)]
 
 
 def test_a_held_run_submits_nothing(scene):

@@ -22,6 +22,7 @@ hpcsweep_time_limit_s=7200
 hpcsweep_enforce_time_limit=0
 hpcsweep_kill_wait_s=30
 hpcsweep_total=2
+hpcsweep_max_failures=
 hpcsweep_chunk_hashes=(
   8c78e02ace86dbf4c0897d024ced74a7f4ab23d77595dddce5e2257aecff4c77
 )

@@ -23,6 +23,7 @@ hpcsweep_time_limit_s=7200
 hpcsweep_enforce_time_limit=0
 hpcsweep_kill_wait_s=30
 hpcsweep_total=2
+hpcsweep_max_failures=
 hpcsweep_chunk_hashes=(
   6f9a27634dbcc6f67b478a41c622f519351cc2ee1694dfa488d3eac4c474e3f0
 )

@@ -19,6 +19,7 @@ hpcsweep_time_limit_s=7200
 hpcsweep_enforce_time_limit=0
 hpcsweep_kill_wait_s=30
 hpcsweep_total=2
+hpcsweep_max_failures=
 hpcsweep_chunk_hashes=(
   2ed53aeff1de08bc470f07abeee2968161737ca86751c3ecb05517e24742dee5
 )
