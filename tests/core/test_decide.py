@@ -30,7 +30,7 @@ def plans(decision):
 
 
 def decide_for(scene, policy=None, request_of=None):
-    return decide(scene.fold(), policy or Policy(), request_of or (lambda task: SMALL), 1_000_000.0)
+    return decide(scene.fold(), policy or Policy(), request_of or (lambda _task: SMALL), 1_000_000.0)
 
 
 def test_new_tasks_become_one_array(scene):
