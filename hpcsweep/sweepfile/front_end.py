@@ -22,7 +22,7 @@ class _Token:
     offset: int
 
 
-class _SyntaxFault(Exception):  # noqa: N818 - becomes a fault with a place
+class _SyntaxFault(Exception):
     def __init__(self, offset: int, message: str, hint: str) -> None:
         super().__init__(message)
         self.offset, self.message, self.hint = offset, message, hint

@@ -26,7 +26,7 @@ MAX_FAULTS = 100
 _KEYWORDS_OF_BLOCKS = ("sum", "product", "zip", "csv", "replicate")
 
 
-class _Finished(Exception):  # noqa: N818 - no error: the end of a reading that would only repeat itself
+class _Finished(Exception):
     pass
 
 
