@@ -223,7 +223,7 @@ def _name_columns(parameters: Sequence[str], metrics: Sequence[str]) -> tuple[li
 
 
 class _Names:
-    """Names in an order that suits all: a new one stands after the one that it followed where it was first seen."""
+    """Names in an order that suits all: a new one stands before the one that it preceded where it was first seen."""
 
     def __init__(self) -> None:
         self.ordered: list[str] = []
@@ -236,13 +236,12 @@ class _Names:
             return
         self._seen.add(together)
         known = set(self.ordered)
-        place = 0
-        for name in together:
+        place = len(self.ordered)
+        for name in reversed(together):
             if name in known:
-                place = self.ordered.index(name) + 1
+                place = self.ordered.index(name)
             else:
                 self.ordered.insert(place, name)
-                place += 1
 
 
 class _Notes:

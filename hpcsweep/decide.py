@@ -151,7 +151,7 @@ def _canary_reason(fold: Fold, policy: Policy) -> str:
 
 def count_failures(fold: Fold) -> int:
     """Tasks that ended without success, cancelled ones not counted."""
-    return sum(FACTS[view.state].is_resubmitted for view in fold.views)
+    return sum(FACTS[view.state].is_failure for view in fold.views)
 
 
 def _is_over_limit(fold: Fold, policy: Policy) -> bool:

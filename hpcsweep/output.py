@@ -99,6 +99,11 @@ def task_title(view: TaskView) -> str:
     return f"task {view.index} (job {view.job})" if view.job else f"task {view.index}"
 
 
+def tasks_words(tasks: Sequence[int], width: int = 40) -> str:
+    """``task 4``, ``tasks 0-9,12``; many ranges are cut to ``width``."""
+    return f"task{'s' if len(tasks) > 1 else ''} {one_line(format_ranges(tasks), width)}"
+
+
 def one_line(text: str, width: int) -> str:
     """Text on one line, without control characters, cut to ``width``."""
     clean = "".join(character if character.isprintable() else " " for character in text).strip()
@@ -158,8 +163,7 @@ def status_lines(status: Status, style: Style, last_lines: Mapping[int, str], *,
     last = status.fold.finally_view
     if last is not None:
         lines.append(f"finally: {last.state}" + (f" ({last.reason})" if last.reason else ""))
-    failed = [view for view in status.fold.views if FACTS[view.state].is_ended and not FACTS[view.state].is_success]
-    bad = [view for view in failed if view.state is not State.CANCELLED]
+    bad = [view for view in status.fold.views if FACTS[view.state].is_failure]
     if bad:
         lines += ["", f"{len(bad)} did not work:" if len(bad) > most_failures else "did not work:"]
         lines += task_lines(status, bad[:most_failures], style, last_lines)
@@ -180,10 +184,7 @@ def _waiting_lines(status: Status, style: Style) -> list[str]:
         ):
             groups.setdefault(f"{view.state}: {reason}", []).append(view.index)
     ordered = sorted(groups.items(), key=lambda group: -len(group[1]))[:5]
-    return [
-        style.paint(one_line(f"  {len(tasks)} {reason} (tasks {one_line(format_ranges(tasks), 40)})", 400), "2")
-        for reason, tasks in ordered
-    ]
+    return [style.paint(one_line(f"  {len(tasks)} {reason} ({tasks_words(tasks)})", 400), "2") for reason, tasks in ordered]
 
 
 def task_lines(status: Status, views: Iterable[TaskView], style: Style, last_lines: Mapping[int, str]) -> list[str]:

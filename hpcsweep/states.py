@@ -36,7 +36,7 @@ class Facts:
     is_live: bool = False  # the scheduler has it, or may have it
     is_success: bool = False
     is_ended: bool = False
-    is_resubmitted: bool = False  # by `resubmit` without further words
+    is_failure: bool = False  # it did not work: `resubmit` without further words runs it again
 
 
 FACTS: dict[State, Facts] = {
@@ -47,12 +47,12 @@ FACTS: dict[State, Facts] = {
     State.SUSPENDED: Facts(is_live=True),
     State.DONE: Facts(is_success=True, is_ended=True),
     State.STOPPED: Facts(is_success=True, is_ended=True),
-    State.FAILED: Facts(is_ended=True, is_resubmitted=True),
-    State.TIMEOUT: Facts(is_ended=True, is_resubmitted=True),
-    State.OOM: Facts(is_ended=True, is_resubmitted=True),
-    State.NODE_FAIL: Facts(is_ended=True, is_resubmitted=True),
-    State.PREEMPTED: Facts(is_ended=True, is_resubmitted=True),
+    State.FAILED: Facts(is_ended=True, is_failure=True),
+    State.TIMEOUT: Facts(is_ended=True, is_failure=True),
+    State.OOM: Facts(is_ended=True, is_failure=True),
+    State.NODE_FAIL: Facts(is_ended=True, is_failure=True),
+    State.PREEMPTED: Facts(is_ended=True, is_failure=True),
     State.CANCELLED: Facts(is_ended=True),
-    State.LOST: Facts(is_ended=True, is_resubmitted=True),
+    State.LOST: Facts(is_ended=True, is_failure=True),
     State.UNKNOWN: Facts(is_live=True),
 }

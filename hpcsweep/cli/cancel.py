@@ -8,7 +8,6 @@ from hpcsweep import output
 from hpcsweep.cli import options
 from hpcsweep.cli.changing import turn_of
 from hpcsweep.errors import SchedulerUnreachable
-from hpcsweep.ranges import format_ranges
 from hpcsweep.runs.control import cancel
 from hpcsweep.runs.observe import observe
 from hpcsweep.runs.run import open_run
@@ -34,13 +33,13 @@ def run(run: str, runs_dir: str | None, tasks: str | None, wait_lock: str) -> in
         fold = observe(opened)
         done = cancel(turn, fold, chosen)
     if done.signalled:
-        output.say(f"{opened.name}: cancelled {len(done.signalled)}: tasks {format_ranges(done.signalled)}")
+        output.say(f"{opened.name}: cancelled {len(done.signalled)}: {output.tasks_words(done.signalled, 2000)}")
     if done.withdrawn:
-        output.say(f"{opened.name}: will not be submitted: tasks {format_ranges(done.withdrawn)}")
+        output.say(f"{opened.name}: will not be submitted: {output.tasks_words(done.withdrawn, 2000)}")
     if not done.signalled and not done.withdrawn:
         output.say(f"{opened.name}: nothing to cancel: all had ended")
     elif chosen is not None and done.ended:
-        output.note(f"had ended already: tasks {format_ranges(done.ended)}")
+        output.note(f"had ended already: {output.tasks_words(done.ended, 2000)}")
     if fold.evidence.live_message:
         raise SchedulerUnreachable(
             f"the scheduler did not answer: {fold.evidence.live_message}", "see hpcsweep status, and cancel again"

@@ -6,7 +6,6 @@ from contextlib import AbstractContextManager
 
 from hpcsweep import output
 from hpcsweep.errors import HpcsweepError, SchedulerUnreachable
-from hpcsweep.ranges import format_ranges
 from hpcsweep.runs.advance import Report
 from hpcsweep.runs.run import Run
 from hpcsweep.runs.turn import Turn, open_turn
@@ -60,4 +59,4 @@ def tell_report(run: Run, report: Report) -> None:
     for task, reason in report.waiting.items():
         reasons.setdefault(reason, []).append(task)
     for reason, tasks in reasons.items():
-        output.say(f"{run.name}: tasks {output.one_line(format_ranges(tasks), 40)} wait: {reason}")
+        output.say(f"{run.name}: {output.tasks_words(tasks)} {'waits' if len(tasks) == 1 else 'wait'}: {reason}")

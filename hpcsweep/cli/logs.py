@@ -43,7 +43,7 @@ def run(words: list[str], runs_dir: str | None, lines: int | None, *, failed: bo
     chosen = parse_tasks(tasks_text, opened.ledger) if tasks_text is not None else None
     fold = observe(opened)
     if failed:
-        bad = {view.index for view in fold.views if FACTS[view.state].is_ended and not FACTS[view.state].is_success}
+        bad = {view.index for view in fold.views if FACTS[view.state].is_failure}
         chosen = sorted(bad if chosen is None else bad & set(chosen))
     if chosen is None:
         if opened.ledger.total != 1:

@@ -8,7 +8,6 @@ from hpcsweep import output
 from hpcsweep.cli import options
 from hpcsweep.cli.changing import raise_unsettled, tell_report, turn_of
 from hpcsweep.errors import SchedulerUnreachable
-from hpcsweep.ranges import format_ranges
 from hpcsweep.runs.advance import advance
 from hpcsweep.runs.control import mark_resubmit
 from hpcsweep.runs.observe import observe
@@ -46,11 +45,11 @@ def run(run: str | None, runs_dir: str | None, state: str | None, tasks: str | N
                 raise SchedulerUnreachable(f"the scheduler did not answer: {fold.evidence.live_message}", "try again later")
             return 0
         if dry_run:
-            output.say(f"{opened.name}: would run again {len(again)}: tasks {format_ranges(again)}")
+            output.say(f"{opened.name}: would run again {len(again)}: {output.tasks_words(again, 2000)}")
             return 0
         mark_resubmit(turn, again)
         report = advance(turn)
-    output.say(f"{opened.name}: runs again {len(again)}: tasks {format_ranges(again)}")
+    output.say(f"{opened.name}: runs again {len(again)}: {output.tasks_words(again, 2000)}")
     tell_report(opened, report)
     raise_unsettled(opened, report)
     return 0

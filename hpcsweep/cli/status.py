@@ -6,12 +6,13 @@ import argparse
 
 from hpcsweep import output
 from hpcsweep.cli import options
+from hpcsweep.cli.screen import screen
 from hpcsweep.runs.logs import last_line
 from hpcsweep.runs.look import read_status
-from hpcsweep.runs.run import Run, open_run
+from hpcsweep.runs.run import open_run
 from hpcsweep.runs.select import parse_tasks
-from hpcsweep.runs.status import Status, status_json
-from hpcsweep.states import FACTS, State
+from hpcsweep.runs.status import status_json
+from hpcsweep.states import FACTS
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -33,7 +34,7 @@ def run(run: str | None, runs_dir: str | None, tasks: str | None, *, failed: boo
     status = read_status(opened)
     chosen = parse_tasks(tasks, opened.ledger) if tasks is not None else None
     if failed:
-        bad = [view.index for view in status.fold.views if FACTS[view.state].is_ended and not FACTS[view.state].is_success]
+        bad = [view.index for view in status.fold.views if FACTS[view.state].is_failure]
         chosen = bad if chosen is None else [index for index in chosen if index in set(bad)]
     if as_json:
         output.print_json(status_json(opened, status, chosen))
@@ -42,17 +43,7 @@ def run(run: str | None, runs_dir: str | None, tasks: str | None, *, failed: boo
     if chosen is not None:
         views = [status.fold.views[index] for index in chosen]
         lines = output.task_lines(status, views, style, {view.index: last_line(opened, view) for view in views})
-        output.say(*(lines or ["no such task"]))
+        output.say(*(lines or [f"{opened.name}: no task failed"]))
         return 0
     output.say(*screen(opened, status, style))
     return 0
-
-
-def screen(opened: Run, status: Status, style: output.Style) -> list[str]:
-    """The lines of the whole status, with the last log line of the first failures."""
-    bad = [
-        view
-        for view in status.fold.views
-        if FACTS[view.state].is_ended and not FACTS[view.state].is_success and view.state is not State.CANCELLED
-    ]
-    return output.status_lines(status, style, {view.index: last_line(opened, view) for view in bad[:5]})

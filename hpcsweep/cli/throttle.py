@@ -14,23 +14,20 @@ from hpcsweep.runs.run import open_run
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """The options of ``hpcsweep throttle``."""
-    parser.add_argument(
-        "words", metavar="[RUN] N", nargs="+", help="the run (default: the latest), and how many at once (0: no limit)"
-    )
-    options.add_runs_dir(parser)
+    options.add_run(parser)
+    parser.add_argument("number", metavar="N", help="how many at once (0: no limit)")
     options.add_wait_lock(parser)
 
 
-def run(words: list[str], runs_dir: str | None, wait_lock: str) -> int:
+def run(run: str | None, number: str, runs_dir: str | None, wait_lock: str) -> int:
     """Tell the scheduler, and keep it for arrays to come.
 
     Raises:
         UsageError: no number was given.
     """
-    *names, number = words
-    if len(names) > 1 or not (number.isascii() and number.isdigit()):
-        raise UsageError(f"throttle takes a run and a number, not {' '.join(words)!r}", "hpcsweep throttle run-03 20")
-    opened = open_run(runs_dir, names[0] if names else None)
+    if not (number.isascii() and number.isdigit()):
+        raise UsageError(f"throttle takes a run and a number, not {number!r}", "hpcsweep throttle run-03 20")
+    opened = open_run(runs_dir, run)
     with turn_of(opened, wait_lock, "throttle") as turn:
         throttle(turn, int(number))
     limit = "no limit" if int(number) == 0 else f"{int(number)} at once"

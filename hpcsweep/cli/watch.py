@@ -6,7 +6,7 @@ import sys
 import time
 
 from hpcsweep import output
-from hpcsweep.cli.status import screen
+from hpcsweep.cli.screen import screen
 from hpcsweep.runs.run import Run
 from hpcsweep.runs.status import Status
 from hpcsweep.runs.watch import Watch

@@ -21,7 +21,7 @@ from hpcsweep.render.directives import head_length
 from hpcsweep.render.quote import quote, quote_always
 
 if TYPE_CHECKING:
-    from hpcsweep.render.script import Pieces
+    from hpcsweep.render.pieces import Pieces
 
 NO_SHELLCHECK = "# shellcheck disable=SC2034,SC2154,SC2317 # all parts find each other by name, here and in the chunks"
 

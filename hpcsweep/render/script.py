@@ -6,13 +6,13 @@ import posixpath
 import re
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
 
 from hpcsweep.errors import HpcsweepError
 from hpcsweep.model import Request, Settings
 from hpcsweep.render.container import container_function
 from hpcsweep.render.directives import add_directives
 from hpcsweep.render.facts import RunFacts, resource_facts
+from hpcsweep.render.pieces import Pieces
 from hpcsweep.render.quote import quote_always
 from hpcsweep.render.shared import compile_shared_shell
 
@@ -44,21 +44,6 @@ class ScriptFacts:
     condition: str = ""
     total: int = 0
     watch_s: int | None = None
-
-
-@dataclass(frozen=True, kw_only=True)
-class Pieces:
-    """What a job template is filled with: parts of bash text, and what its own expressions may use."""
-
-    names: Collection[str]
-    extra: Mapping[str, Any]
-    directives: Sequence[str]
-    environment: str
-    header: str
-    runner: str
-    setup: str
-    teardown: str
-    contain: str
 
 
 def render_script(

@@ -70,7 +70,9 @@ def estimate_rest_s(fold: Fold) -> float | None:
         return None
     mean = sum(times) / len(times)
     begun = sum(min(view.elapsed_s or 0.0, mean) for view in running)
-    return max(0.0, (mean * len(rest) - begun) / len(running))
+    left = (mean * len(rest) - begun) / len(running)
+    # All that is left has run for longer than the others did: their mean says nothing about it.
+    return left if left > 0 else None
 
 
 def reason_of(view: TaskView, waiting: Mapping[int, str]) -> str:

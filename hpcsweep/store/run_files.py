@@ -74,6 +74,15 @@ def write_run_json(paths: RunPaths, facts: Mapping[str, Any]) -> None:
         raise HpcsweepError(f"{paths.run_json} is there already: it is written once", "submit makes a new run") from error
 
 
+def _why_no_run(paths: RunPaths) -> str:
+    """What a folder without run.json is; only what was certainly left by a submit is said to be of no use."""
+    if not (paths.lock_dir.is_dir() and paths.arrays_dir.is_dir()):
+        return "a run's folder is one that submit made, such as runs/run-01; `hpcsweep list` shows those there are"
+    if paths.journal().exists():
+        return "it was being removed, or the file was lost: bring run.json back from a backup, or delete what is left"
+    return "a submit that was interrupted leaves such a folder; nothing was submitted from it, and it can be deleted"
+
+
 def read_run_json(paths: RunPaths) -> dict[str, Any]:
     """The facts of a run.
 
@@ -81,10 +90,7 @@ def read_run_json(paths: RunPaths) -> dict[str, Any]:
         HpcsweepError: no run, damaged, or of a newer format.
     """
     if not paths.run_json.is_file():
-        raise HpcsweepError(
-            f"{paths.root} is no run: it has no run.json",
-            "a submit that was interrupted leaves such a folder; nothing was submitted from it, and it can be deleted",
-        )
+        raise HpcsweepError(f"{paths.root} is no run: it has no run.json", _why_no_run(paths))
     hint = "bring the file back from a backup; nothing else of the run was touched"
     try:
         facts = json.loads(read_bytes(paths.run_json))

@@ -14,7 +14,8 @@ from hpcsweep.store.files import explain, explained, sync_folder
 from hpcsweep.store.layout import RunPaths, absolute_as_written
 from hpcsweep.store.run_files import read_run_json
 
-_NUMBERED = re.compile(r"run-([0-9]{1,9})")
+# The number of an archived run is taken too: it may be unpacked again.
+_NUMBERED = re.compile(r"run-([0-9]{1,9})(?:\.tar\.gz)?")
 
 
 def create_run_dir(runs_dir: Path, name: str | None = None, *, umask: int | None = None, group: str | None = None) -> RunPaths:
