@@ -78,8 +78,7 @@ def tasks_to_resubmit(fold: Fold, states: frozenset[State] | None, tasks: list[i
         return [
             view.index
             for view in chosen
-            if not view.is_wanted
-            and (FACTS[view.state].is_failure or (tasks is not None and view.state is State.CANCELLED))
+            if not view.is_wanted and (FACTS[view.state].is_failure or (tasks is not None and view.state is State.CANCELLED))
         ]
     return [
         view.index

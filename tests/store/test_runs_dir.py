@@ -37,6 +37,25 @@ def test_numbers_go_on_from_the_highest(runs_dir):
     assert [create_run_dir(runs_dir).name for _ in range(2)] == ["run-100", "run-101"]
 
 
+def test_the_number_of_an_archived_run_is_not_given_again(runs_dir):
+    create_run_dir(runs_dir)
+    (runs_dir / "run-01").rmdir() if not any((runs_dir / "run-01").iterdir()) else shutil.rmtree(runs_dir / "run-01")
+    (runs_dir / "run-01.tar.gz").write_bytes(b"")
+    assert create_run_dir(runs_dir).name == "run-02"
+
+
+def test_only_what_submit_left_is_said_to_be_of_no_use(runs_dir, tmp_path):
+    left = create_run_dir(runs_dir)
+    with pytest.raises(HpcsweepError) as caught:
+        read_run_json(left)
+    assert "can be deleted" in caught.value.hint
+    left.journal().touch()
+    for folder in (left, RunPaths(tmp_path)):
+        with pytest.raises(HpcsweepError, match="is no run") as caught:
+            read_run_json(folder)
+        assert "can be deleted" not in caught.value.hint
+
+
 def test_a_new_folder_is_no_run_yet(runs_dir):
     run = create_run_dir(runs_dir)
     assert list_runs(runs_dir) == []
