@@ -89,7 +89,7 @@ def test_parameters_of_different_blocks_keep_their_places(run):
     sgd = {"optimizer": "sgd", "lr": 0.1, "momentum": 0.9, "seed": 0}
     adam = {"optimizer": "adam", "lr": 0.1, "beta2": 0.99, "seed": 0}
     table = run({}, [make_task(0, params=sgd), make_task(1, params=adam)])
-    assert table.columns[len(COLUMNS) : -len(LAST_COLUMNS)] == ("optimizer", "lr", "beta2", "momentum", "seed")
+    assert table.columns[len(COLUMNS) : -len(LAST_COLUMNS)] == ("optimizer", "lr", "momentum", "beta2", "seed")
     assert records(table)[0]["beta2"] is None
 
 

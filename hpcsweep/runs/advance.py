@@ -18,7 +18,7 @@ from hpcsweep.decide import (
     jobs_to_wait_for,
     policy_of,
 )
-from hpcsweep.errors import HpcsweepError
+from hpcsweep.errors import HpcsweepError, SchedulerUnreachable
 from hpcsweep.events import Record
 from hpcsweep.fold import Fold, TaskView
 from hpcsweep.ledger import Array
@@ -300,5 +300,6 @@ def first_refusal(report: Report) -> HpcsweepError | None:
     """The error to show when nothing of a new run was accepted."""
     if report.refused and not report.submitted and not report.uncertain:
         _number, refused = report.refused[0]
-        return HpcsweepError(refused.message, refused.hint)
+        kind = SchedulerUnreachable if refused.is_unreachable else HpcsweepError
+        return kind(refused.message, refused.hint)
     return None

@@ -20,6 +20,7 @@ from hpcsweep.runs.run import Run
 from hpcsweep.runs.scripts import ArrayWriter
 from hpcsweep.space import tree_lines
 from hpcsweep.sweepfile import Sweep, settings_to_json
+from hpcsweep.sweepfile.units import format_time
 
 MOST_LOOKED_AT = 100_000
 """Points that ``show`` looks at where a condition makes it necessary, or a resource depends on parameters."""
@@ -52,11 +53,15 @@ class Preview:
         return islice(self.sweep.space.points(limit), limit)
 
     def settings_rows(self) -> Iterator[tuple[str, str, str]]:
-        """(key, value, origin) of each setting that is not empty."""
-        for key, value in _flat(settings_to_json(self.sweep.settings)):
-            if value not in (None, "", {}, [], False) and not key.startswith("files_paths"):
-                text = json.dumps(value, ensure_ascii=False)
-                yield key, text if len(text) <= 60 else text[:59] + "…", _origin(key, self.sweep.origins)
+        """(key, value, origin) of each setting that is not empty, as the sweep file writes it."""
+        settings = settings_to_json(self.sweep.settings)
+        contents = {"template", *settings["files_paths"]}
+        for name, value in _flat(settings):
+            if value in (None, "", {}, [], False) or name == "replicates" or name.removeprefix("files.") in contents:
+                continue
+            key = _as_written(name)
+            text = format_time(round(value)) if key == "settle" else json.dumps(value, ensure_ascii=False)
+            yield key, text if len(text) <= 60 else text[:59] + "…", _origin(key, self.sweep.origins)
 
     def to_json(self) -> dict[str, Any]:
         """For ``--json``; the names are a promise."""
@@ -149,6 +154,14 @@ def _flat(data: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]
             yield from _flat(value, f"{prefix}{key}.")
         else:
             yield f"{prefix}{key}", value
+
+
+def _as_written(name: str) -> str:
+    """The key of the sweep file for a frozen setting's name."""
+    written = {"at_once": "array.at_once", "array_mode": "array.mode", "settle_s": "settle", "template_path": "template"}
+    if name.startswith("files_paths."):
+        return f"files.{name.removeprefix('files_paths.')}"
+    return written.get(name, name.removeprefix("scheduler_options."))
 
 
 def _origin(key: str, origins: Mapping[str, str]) -> str:

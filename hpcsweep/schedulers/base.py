@@ -60,11 +60,15 @@ class Submitted:
 
 @dataclass(frozen=True, kw_only=True)
 class Refused:
-    """The scheduler said no: nothing was accepted. ``curable``: waiting may cure it (a limit on queued jobs)."""
+    """The scheduler said no: nothing was accepted. ``curable``: waiting may cure it (a limit on queued jobs).
+
+    ``is_unreachable``: it was its client that said so, which had nobody to ask.
+    """
 
     message: str
     hint: str = ""
     curable: bool = False
+    is_unreachable: bool = False
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -57,6 +57,8 @@ _LOST_CONTACT = re.compile(
     r"|unexpected message|i/o error|authentication|munge|credential|standby",
     re.IGNORECASE,
 )
+# Nobody was asked: no slurm.conf here, and none to be had from slurmctld.
+_NO_CONFIGURATION = re.compile(r"establish a configuration source|DNS SRV lookup failed")
 # sbatch's own words for a no: it says so after the controller did, or before it asked.
 _SAID_NO = re.compile(
     r"^sbatch: (error|fatal):|unrecognized option|requires an argument|ambiguous|^slurm_|Usage: sbatch", re.MULTILINE
@@ -118,6 +120,9 @@ def read_submission(completed: Completed) -> Submitted | Refused | Uncertain:
     if completed.returncode is None:
         return Uncertain(message=f"sbatch gave no answer within {completed.elapsed_s:.0f} s")
     text = "\n".join(said) or f"sbatch ended with exit code {completed.returncode} and said nothing"
+    if completed.returncode == 1 and _NO_CONFIGURATION.search(text):
+        hint = "is this a login node, and does SLURM_CONF point to a file? `--scheduler local` runs on this machine"
+        return Refused(message=text, hint=hint, curable=True, is_unreachable=True)
     if completed.returncode <= 0 or completed.returncode > 255 or _LOST_CONTACT.search(text) or not _SAID_NO.search(text):
         return Uncertain(message=text)
     for words, hint, is_curable in _REFUSALS:

@@ -103,6 +103,22 @@ def test_refusals(recorded, name, hint, is_curable):
     assert answer.curable is is_curable
 
 
+def test_programs_without_a_configuration_have_nobody_to_ask(printed):
+    answer = SLURM.parse_submit(
+        printed(
+            "",
+            "sbatch: error: resolve_ctls_from_dns_srv: res_nsearch error: Unknown host\n"
+            "sbatch: error: fetch_config: DNS SRV lookup failed\n"
+            "sbatch: error: _establish_config_source: failed to fetch config\n"
+            "sbatch: fatal: Could not establish a configuration source\n",
+            1,
+        )
+    )
+    assert isinstance(answer, Refused)
+    assert answer.is_unreachable
+    assert "--scheduler local" in answer.hint
+
+
 def test_every_recorded_sbatch_is_understood():
     from conftest import read_recording  # noqa: PLC0415 - the folder's own
 

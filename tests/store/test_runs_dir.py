@@ -17,6 +17,7 @@ from hpcsweep.store import (
     find_run,
     is_in_place,
     list_runs,
+    read_run_json,
     write_run_json,
 )
 
@@ -38,8 +39,7 @@ def test_numbers_go_on_from_the_highest(runs_dir):
 
 
 def test_the_number_of_an_archived_run_is_not_given_again(runs_dir):
-    create_run_dir(runs_dir)
-    (runs_dir / "run-01").rmdir() if not any((runs_dir / "run-01").iterdir()) else shutil.rmtree(runs_dir / "run-01")
+    runs_dir.mkdir(parents=True)
     (runs_dir / "run-01.tar.gz").write_bytes(b"")
     assert create_run_dir(runs_dir).name == "run-02"
 
