@@ -99,7 +99,7 @@ class Run:
         if not is_in_place(self.paths, str(self.info["path"])):
             raise HpcsweepError(
                 f"{self.name} was moved or copied: it was made as {self.info['path']}",
-                "it can be looked at and collected; move it back to submit, resubmit or cancel",
+                "it can be looked at and collected; move it back before you change anything of it",
             )
 
     def is_on_this_host(self) -> bool:
