@@ -119,11 +119,9 @@ def test_programs_without_a_configuration_have_nobody_to_ask(printed):
     assert "--scheduler local" in answer.hint
 
 
-def test_every_recorded_sbatch_is_understood():
-    from conftest import read_recording  # noqa: PLC0415 - the folder's own
-
+def test_every_recorded_sbatch_is_understood(recorded):
     for path in sorted(DATA.glob("*sbatch*.txt")):
-        completed = read_recording(path)
+        completed = recorded(f"slurm/{path.stem}")
         answer = SLURM.parse_submit(completed)
         if completed.returncode == 0 and "--version" not in completed.argv:
             assert isinstance(answer, Submitted), path
