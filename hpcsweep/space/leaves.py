@@ -40,7 +40,11 @@ class Values(Node):
 
     @cached_property
     def _is_distinct(self) -> bool:
-        return isinstance(self.values, range) or len(set(map(canonical, self.values))) == len(self.values)
+        if isinstance(self.values, range):
+            return True
+        # Among values of one plain type, equal is equal; the canonical texts of a million numbers take seconds.
+        is_plain = {*map(type, self.values)} in ({int}, {float}, {str})
+        return len(set(self.values if is_plain else map(canonical, self.values))) == len(self.values)
 
     def _walk(self) -> Iterator[tuple[Point, Profile]]:
         return (({self.name: value}, ()) for value in self.values)
