@@ -101,8 +101,8 @@ def decide(fold: Fold, policy: Policy, request_of: Callable[[int], Request], now
         if ended:
             actions.append(EndAttempts(attempts=tuple(ended)))
         actions.extend(_plan(fold, policy, ready, request_of))
-    if policy.is_finally_wanted and not ready and not again:
-        actions.extend(_finally(fold, policy, request_of))
+    if policy.is_finally_wanted:
+        actions.extend(_finally(fold, policy, ready, request_of))
     # What waits for the user's word (held, a failed canary, too many failures) is not going to move by itself.
     is_open = any(FACTS[view.state].is_live or not view.is_final for view in fold.views)
     is_finished = not actions and not is_open and _is_finally_over(fold, policy)
@@ -187,26 +187,23 @@ def _plan(fold: Fold, policy: Policy, ready: Sequence[int], request_of: Callable
     return plans
 
 
-def _finally(fold: Fold, policy: Policy, request_of: Callable[[int], Request]) -> list[Action]:
+def _finally(fold: Fold, policy: Policy, ready: Sequence[int], request_of: Callable[[int], Request]) -> list[Action]:
     """The command after the tasks.
 
-    Planned as soon as every task is submitted (the scheduler lets it wait for them), or when all are what ``when`` says. Its
-    element checks ``when`` itself; one that left without a claim has not run and is planned again.
+    Planned together with the last of the tasks (the scheduler lets it wait for them), for nobody may come back to do it later;
+    or when all are what ``when`` says. Its element checks ``when`` itself; one that left without a claim has not run, and is
+    planned again when it can, or when tasks are run again.
     """
     if -1 in fold.ledger.withdrawn or fold.ledger.is_held:
         return []
     view = fold.finally_view
-    if view is not None and not is_over(view) and not view.is_wanted:
+    if view is not None and not view.is_wanted and (view.is_claimed or not (is_over(view) or view.is_returned)):
         return []
-    if view is not None and view.is_claimed and not view.is_wanted:
-        return []
-    is_met = all(is_over(task) for task in fold.views) and (
-        policy.finally_when == "ended" or all(FACTS[task.state].is_success for task in fold.views)
+    coming = set(ready)
+    is_coming = (bool(ready) or (view is None and any(FACTS[task.state].is_live for task in fold.views))) and all(
+        is_over(task) or task.index in coming or FACTS[task.state].is_live for task in fold.views
     )
-    is_coming = any(FACTS[task.state].is_live for task in fold.views) and all(
-        is_over(task) or FACTS[task.state].is_live for task in fold.views
-    )
-    if not is_met and not is_coming:
+    if not is_coming and not _is_finally_met(fold, policy):
         return []
     attempt = 1 if view is None else view.attempt + 1
     actions: list[Action] = []
@@ -216,13 +213,20 @@ def _finally(fold: Fold, policy: Policy, request_of: Callable[[int], Request]) -
     return actions
 
 
+def _is_finally_met(fold: Fold, policy: Policy) -> bool:
+    return all(is_over(task) for task in fold.views) and (
+        policy.finally_when == "ended" or all(FACTS[task.state].is_success for task in fold.views)
+    )
+
+
 def _is_finally_over(fold: Fold, policy: Policy) -> bool:
     if not policy.is_finally_wanted or -1 in fold.ledger.withdrawn:
         return True
     view = fold.finally_view
-    if view is not None and (view.is_claimed or not is_over(view)):
+    if view is not None and not view.is_returned and (view.is_claimed or not is_over(view)):
         return is_over(view)
-    return policy.finally_when == "done" and not all(FACTS[view.state].is_success for view in fold.views)
+    # It waits for tasks that only the user can set going.
+    return fold.ledger.is_held or not _is_finally_met(fold, policy)
 
 
 def at_once_of(ledger: Ledger, policy: Policy) -> int | None:

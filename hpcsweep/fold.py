@@ -23,6 +23,8 @@ BROKEN_REASONS = {
     3: "its working directory is not there",
 }
 SIGKILL = 9
+FINALLY = -1
+"""What stands for a task's index where the command after the tasks is meant."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -64,7 +66,7 @@ class TaskView:
     is_blocked: bool = False
     is_held: bool = False
     is_wanted: bool = False  # `resubmit` asked for another attempt
-    is_returned: bool = False  # its element came and went without starting it: too many tasks had failed
+    is_returned: bool = False  # its element came and went without starting it: too many tasks had failed, or not all were ready
 
 
 class Fold:
@@ -216,6 +218,8 @@ class Fold:
         word = self._history.get((array.number, element))
         if self.evidence.is_held_back and not is_started and (word is None or word.state is State.DONE):
             return self._returned(base)
+        if base.index == FINALLY and not is_started and word is not None and word.state is State.DONE:
+            return self._returned(base)
         if word is not None and FACTS[word.state].is_ended:
             is_sure = word.state not in (State.DONE, State.STOPPED, State.FAILED, State.CANCELLED) or self._is_past_grace(
                 array, element
@@ -266,7 +270,12 @@ class Fold:
     def _returned(self, base: TaskView) -> TaskView:
         if (base.index, base.attempt) in self.ledger.cancelled:
             return replace(base, state=State.CANCELLED, reason="cancelled before it started")
-        return replace(base, state=State.NEW, reason="held back: too many tasks failed", is_returned=True)
+        reason = (
+            "left without running: not all tasks were ready for it"
+            if base.index == FINALLY
+            else "held back: too many tasks failed"
+        )
+        return replace(base, state=State.NEW, reason=reason, is_returned=True)
 
     def _never_started(self, base: TaskView, reason: str) -> TaskView:
         if (base.index, base.attempt) in self.ledger.cancelled:

@@ -123,7 +123,7 @@ def _ends(fold: Fold) -> Iterable[dict[str, object]]:
 def _returned(fold: Fold) -> Iterable[dict[str, object]]:
     """Elements that the runners sent back: kept, because `release` takes their marker away."""
     elements: dict[int, list[int]] = {}
-    for view in fold.views:
+    for view in _all_views(fold):
         if view.is_returned and view.array is not None and view.element is not None:
             elements.setdefault(view.array, []).append(view.element)
     for number, some in elements.items():
@@ -172,6 +172,8 @@ class _Act:
                     self._submit(self.turn.run.ledger.arrays[action.array])
                 case PlanArray():
                     tasks = tuple(task for task in action.tasks if task not in came_to_an_end)
+                    if action.kind == "finally" and (self.report.refused or self.report.uncertain):
+                        continue  # there is no job yet that it could wait for; the next turn plans it
                     if tasks:
                         self._submit(self._plan_array(action, tasks))
 
@@ -238,7 +240,12 @@ class _Act:
         job = array_job(run, array, self.policy, self.after)
         self.turn.lock.check()
         self.turn.write({"event": "submitting", "array": array.number})
-        answer = run.scheduler.parse_submit(run_command(run.scheduler.submit_cmd(job), lock_fd=self.turn.lock.fd))
+        try:
+            completed = run_command(run.scheduler.submit_cmd(job), lock_fd=self.turn.lock.fd)
+        except HpcsweepError as error:  # the program did not even start: nothing was handed over
+            self.turn.write({"event": "refused", "array": array.number, "message": error.message, "curable": True})
+            raise
+        answer = run.scheduler.parse_submit(completed)
         match answer:
             case Submitted():
                 event: dict[str, object] = {"event": "submitted", "array": array.number, "job": answer.job}

@@ -59,7 +59,7 @@ def plan_arrays(run: Run, prepared: Prepared) -> list[Array]:
     """The arrays that the first ``advance`` would make."""
     fold = Fold(run.ledger, Evidence(now=0.0, events={}), run.ledger.total)
     policy = policy_of(run.settings, max_array_size=site_limits(run).max_array_size)
-    decision = decide(fold, policy, lambda task: prepared.requests[task], 0.0)
+    decision = decide(fold, policy, lambda task: prepared.requests[task] if task >= 0 else run.request_of(task), 0.0)
     plans = [action for action in decision.actions if isinstance(action, PlanArray)]
     return [new_array(run, plan, number) for number, plan in enumerate(plans, 1)]
 

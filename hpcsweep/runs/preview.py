@@ -108,7 +108,7 @@ def preview(path: str, options: SweepOptions) -> Preview:
         points_count=count,
         is_complete=is_complete,
         dropped=prepared.expansion.dropped,
-        arrays=_count_arrays(run, count) if look_at == HEAD else len(arrays),
+        arrays=_count_arrays(run, count) if look_at == HEAD else sum(array.kind == "tasks" for array in arrays),
         tree=tree_lines(sweep.space, prepared.expansion if look_at != HEAD and options.limit is None else None),
         head=prepared.tasks[:HEAD],
         command=writer.command(arrays[0]) if writer and size else None,

@@ -82,7 +82,10 @@ class Run:
 
         if task < 0:
             last = self.settings.finally_
-            return resolve_request({**self.settings.resources, **(last.resources if last else {})}, {}, ())
+            # Whose account and where is the same for it; how much of everything is its own affair.
+            taken_over = {name: self.settings.resources.get(name) for name in ("account", "partition", "qos")}
+            plain = {name: value for name, value in taken_over.items() if value is not None and "{" not in str(value)}
+            return resolve_request({**plain, **(last.resources if last else {})}, {}, ())
         return resolve_request(self.settings.resources, self.tasks[task].params, self.names)
 
     def forget_ledger(self) -> None:

@@ -163,6 +163,10 @@ class TestFinally:
         scene.live = [scene.seen(State.PENDING, 0, 1, 2)]
         assert [plan.kind for plan in plans(decide_for(scene, self.policy))] == ["finally"]
 
+    def test_is_planned_with_the_last_of_the_tasks(self, make_scene):
+        # Nobody may come back to do it later: `submit` is all that some users do.
+        assert [plan.kind for plan in plans(decide_for(make_scene(5), self.policy))] == ["tasks", "finally"]
+
     def test_is_not_planned_with_tasks_to_come(self, make_scene):
         scene = make_scene(5)
         assert [plan.kind for plan in plans(decide_for(scene, replace(self.policy, canary=1)))] == ["tasks"]
@@ -192,6 +196,37 @@ class TestFinally:
         end, plan = decide_for(scene, self.policy).actions
         assert end == EndAttempts(attempts=((2, -1, 1),))
         assert (plan.kind, plan.attempts) == ("finally", {-1: 2})
+
+    def left_without_running(self, scene, *records):
+        scene.plan().plan(2, tasks=[], kind="finally", job="71").task_says(*records)
+        scene.history = [scene.seen(State.DONE, 0, array=2, job="71")]
+        return scene
+
+    def test_one_that_left_without_running_is_no_reason_to_wait(self, scene):
+        self.left_without_running(scene, "0.1", "0.1.done.1.1", "1.1", "1.1.done.0.1", "2.1", "2.1.done.0.1")
+        decision = decide_for(scene, self.policy)
+        assert decision.actions == ()
+        assert decision.is_finished
+
+    def test_one_that_left_without_running_waits_for_what_runs_again(self, scene):
+        self.left_without_running(scene, "0.1", "0.1.done.1.1", "1.1", "1.1.done.0.1", "2.1", "2.1.done.0.1")
+        scene.write({"event": "resubmit", "tasks": "0"})
+        decision = decide_for(scene, self.policy)
+        assert [(plan.kind, plan.attempts) for plan in plans(decision)] == [("tasks", {0: 2}), ("finally", {-1: 2})]
+        assert EndAttempts(attempts=((2, -1, 1),)) in decision.actions
+
+    def test_one_that_left_without_running_does_not_come_and_go(self, scene):
+        self.left_without_running(scene, "0.1", "0.1.done.0.1", "1.1", "1.1.done.0.1", "2.1", "2.1.r0.run")
+        decision = decide_for(scene, replace(self.policy, finally_when="ended"))
+        assert decision.actions == ()
+        assert not decision.is_finished
+
+    @pytest.mark.parametrize("when", ["done", "ended"])
+    def test_what_waits_for_the_user_does_not_keep_a_run_open(self, make_scene, when):
+        scene = make_scene(3).plan(tasks=[0]).task_says("0.1", "0.1.done.1.1")
+        decision = decide_for(scene, replace(self.policy, finally_when=when, canary=1))
+        assert decision.actions == ()
+        assert decision.is_finished
 
 
 def test_at_once_holds_over_all_arrays(scene):
