@@ -25,6 +25,7 @@ class Array:
     kind: Literal["tasks", "finally"]
     request: Request
     planned_at: float
+    is_single: bool = False  # a job of its own, not an array with one element
     submission: Submission = "planned"
     submitted_at: float = 0.0
     job: str | None = None
@@ -44,8 +45,8 @@ class Array:
         return self.attempts.get(task, 1)
 
     def job_of(self, element: int) -> str | None:
-        """The scheduler's id of one element, ``4711_3``."""
-        return None if self.job is None else f"{self.job}_{element}"
+        """The scheduler's id of one element, ``4711_3``; of a single job, ``4711``."""
+        return self.job if self.job is None or self.is_single else f"{self.job}_{element}"
 
 
 @dataclass(kw_only=True)
@@ -118,6 +119,7 @@ def _planned(ledger: Ledger, event: Mapping[str, Any]) -> None:
         kind=kind,
         request=request_from_json(event.get("request", {})),
         planned_at=float(event["at"]),
+        is_single=bool(event.get("single")),
     )
     ledger.arrays[number] = array
     ledger.is_finished = False

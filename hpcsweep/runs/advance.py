@@ -230,6 +230,7 @@ class _Act:
                 **_names_of(tasks),
                 "attempts": {str(attempt): _names_of(some)["tasks"] for attempt, some in by_attempt.items()},
                 "request": {name: value for name, value in asdict(action.request).items() if value is not None},
+                **({"single": True} if array.is_single else {}),
             }
         )
         return run.ledger.arrays[array.number]
@@ -275,6 +276,8 @@ def new_array(run: Run, plan: PlanArray, number: int) -> Array:
         kind=plan.kind,
         request=plan.request,
         planned_at=time.time(),
+        # On this machine an array with one element is as good.
+        is_single=run.info["scheduler"] != "local" and (plan.kind == "finally" or run.settings.array_mode == "jobs"),
     )
 
 
@@ -290,7 +293,7 @@ def array_job(run: Run, array: Array, policy: Policy, after: tuple[str, ...]) ->
         chdir=str(run.info["cwd"]),
         at_once=at_once_of(run.ledger, policy),
         after=tuple(dict.fromkeys((*after, *jobs_to_wait_for(array, earlier, run.ledger, policy)))),
-        as_single_job=policy.as_single_jobs or array.kind == "finally",
+        as_single_job=array.is_single,
         directives=array_directives(run, array),
         is_env_clean=run.settings.env_from == "clean",
     )

@@ -28,13 +28,18 @@ def parse_tasks(text: str, ledger: Ledger) -> list[int]:
             tasks.update(_tasks_of_job(match, part, ledger))
             continue
         try:
-            tasks.update(parse_ranges(part))
-        except ValueError as error:
+            named = set(parse_ranges(part))
+            error = None
+        except ValueError as reason:
+            named, error = set(), reason
+        if error is not None or max(named) >= ledger.total:
+            # A number is a task's, and only where there is no such task a job's: a single job, or all of an array.
             whole_job = [task for array in ledger.arrays.values() if array.job == part for task in array.tasks]
-            if not whole_job:
+            if error is not None and not whole_job:
                 hint = "tasks are given as 3,17-20, or by a scheduler's id like 4711_3"
-                raise HpcsweepError(f"--tasks: {error}", hint) from None
-            tasks.update(whole_job)
+                raise HpcsweepError(f"--tasks: {error}", hint)
+            named = set(whole_job) or named
+        tasks |= named
     if not tasks:
         raise HpcsweepError(f"{text!r} names no task", "tasks are given as 3,17-20, or by a scheduler's id like 4711_3")
     beyond = [task for task in tasks if task >= ledger.total]
