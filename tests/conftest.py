@@ -12,6 +12,17 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
+from hypothesis import HealthCheck, settings
+
+# Time is never judged: a busy machine is no fault. In CI the same examples each time, so that a red run is about the change.
+settings.register_profile(
+    "hpcsweep",
+    deadline=None,
+    derandomize=bool(os.environ.get("CI")),
+    suppress_health_check=[HealthCheck.too_slow],
+)
+settings.load_profile("hpcsweep")
+
 
 TEST_USER = "hpcsweep-test"
 START = Path(__file__).parent / "slurm" / "start"
