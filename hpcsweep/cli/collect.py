@@ -12,7 +12,7 @@ from hpcsweep.runs.run import Run, open_run
 FORMS = {
     "csv": "comma-separated values",
     "json": "JSON, a list of rows",
-    "table": "columns to read (the default on a terminal)",
+    "table": "columns to read (the default)",
 }
 
 
@@ -21,7 +21,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     options.add_run(parser)
     for name, what in FORMS.items():
         parser.add_argument(f"--{name}", action="store_const", const=name, dest="form", help=what)
-    parser.add_argument("-o", "--output", metavar="FILE", dest="target", help="write there, whole or not at all")
+    parser.add_argument(
+        "-o",
+        "--output",
+        metavar="FILE",
+        dest="target",
+        help="write there, whole or not at all; JSON when its name says so, else CSV",
+    )
     parser.add_argument("--steps", action="store_true", help="one row a step instead of one row a task")
 
 
