@@ -36,11 +36,12 @@ class Site:
     python: tuple[str, ...] = (sys.executable,)
     wrap: Callable[[list[str]], list[str]] = field(default=lambda argv: argv)
     environ: Mapping[str, str] = field(default_factory=dict)
+    is_own: bool = True  # of whoever runs the tests
 
     def environment(self, **more: str | None) -> dict[str, str]:
         """Ours, without a configuration of whoever runs the tests."""
         table = {
-            **os.environ,
+            **{name: value for name, value in os.environ.items() if name != "PYTHONDONTWRITEBYTECODE"},
             "PYTHONPATH": os.pathsep.join(filter(None, [str(REPOSITORY), os.environ.get("PYTHONPATH")])),
             "XDG_CONFIG_HOME": str(self.folder / "no-configuration"),
             **self.environ,
@@ -173,10 +174,10 @@ def user_site(folder: Path, as_user: Callable[[list[str]], list[str]], user: str
         shutil.copytree(REPOSITORY / name, code / name, ignore=shutil.ignore_patterns("__pycache__"))
     subprocess.run(["chown", "-R", f"{user}:", str(folder)], check=True)
     here = f"python{sys.version_info.major}.{sys.version_info.minor}"
-    environ = {"HOME": str(home), "USER": user, "LOGNAME": user, "XDG_CONFIG_HOME": str(home), "PYTHONDONTWRITEBYTECODE": "1"}
+    environ = {"HOME": str(home), "USER": user, "LOGNAME": user, "XDG_CONFIG_HOME": str(home)}
     tried = []
     for python in (sys.executable, shutil.which(here, path="/usr/local/bin:/usr/bin") or here):
-        site = Site(folder, (python,), as_user, {**environ, "PYTHONPATH": f"{code}:{PACKAGES}"})
+        site = Site(folder, (python,), as_user, {**environ, "PYTHONPATH": f"{code}:{PACKAGES}"}, is_own=False)
         probe = site.run([python, "-c", "import hpcsweep.cli, jinja2, numpy, pandas, yaml, rich"])
         if probe.returncode == 0:
             return site
