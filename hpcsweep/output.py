@@ -168,7 +168,7 @@ def status_lines(status: Status, style: Style, last_lines: Mapping[int, str], *,
         lines += ["", f"{len(bad)} did not work:" if len(bad) > most_failures else "did not work:"]
         lines += task_lines(status, bad[:most_failures], style, last_lines)
         if len(bad) > most_failures:
-            lines.append(f"  ... and {len(bad) - most_failures} more: hpcsweep status {status.run} --failed")
+            lines.append(f"  ... and {len(bad) - most_failures} more: hpcsweep status {status.handle} --failed")
     lines += ["", *next_steps(status, bad)]
     return lines
 
@@ -205,7 +205,7 @@ def task_lines(status: Status, views: Iterable[TaskView], style: Style, last_lin
 
 def next_steps(status: Status, bad: Sequence[TaskView]) -> list[str]:
     """What the user can do now."""
-    run = status.run
+    run = status.handle
     if status.total and all(FACTS[state].is_success for state in status.counts) and status.is_finished:
         return [f"all done: hpcsweep collect {run} --csv"]
     steps = []

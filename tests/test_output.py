@@ -5,7 +5,9 @@ import pytest
 from hpcsweep.errors import HpcsweepError, SchedulerUnreachable
 from hpcsweep.output import tasks_words
 from hpcsweep.runs.advance import Report, first_refusal
+from hpcsweep.runs.run import Run
 from hpcsweep.schedulers.base import Refused
+from hpcsweep.store import RunPaths
 
 
 def test_one_task_is_no_plural():
@@ -20,3 +22,15 @@ def test_a_client_that_reached_nobody_is_another_exit_code_than_a_refusal(is_unr
     error = first_refusal(Report(refused=[(1, refused)]))
     assert type(error) is kind
     assert (error.message, error.hint) == ("no", "do this")
+
+
+def test_a_run_is_called_by_its_path_where_its_name_would_mean_another(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("PWD", str(tmp_path))
+    monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path / "config"))
+    assert Run(RunPaths(tmp_path / "runs" / "run-01")).handle == "run-01"
+    assert Run(RunPaths(tmp_path / "else" / "run-01")).handle == str(tmp_path / "else" / "run-01")
+    (tmp_path / "hpcsweep.yaml").write_text("runs_dir: else\n")
+    assert Run(RunPaths(tmp_path / "else" / "run-01")).handle == "run-01"
+    (tmp_path / "hpcsweep.yaml").write_text("runs_dir: [\n")
+    assert Run(RunPaths(tmp_path / "else" / "run-01")).handle == str(tmp_path / "else" / "run-01")

@@ -22,5 +22,5 @@ def run(run: str | None, runs_dir: str | None, wait_lock: str) -> int:
     opened = open_run(runs_dir, run)
     with turn_of(opened, wait_lock, "hold") as turn:
         set_hold(turn, "hold")
-    output.say(f"{opened.name}: held; `hpcsweep release {opened.name}` goes on")
+    output.say(f"{opened.name}: held; `hpcsweep release {opened.handle}` goes on")
     return 0

@@ -47,7 +47,7 @@ def run(words: list[str], runs_dir: str | None, lines: int | None, *, failed: bo
         chosen = sorted(bad if chosen is None else bad & set(chosen))
     if chosen is None:
         if opened.ledger.total != 1:
-            raise HpcsweepError("which task?", f"hpcsweep logs {opened.name} 0, or hpcsweep logs {opened.name} --failed")
+            raise HpcsweepError("which task?", f"hpcsweep logs {opened.handle} 0, or hpcsweep logs {opened.handle} --failed")
         chosen = [0]
     if path:
         output.say(*(str(log_path(opened, fold.views[index])) for index in chosen))

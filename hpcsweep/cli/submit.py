@@ -55,7 +55,7 @@ def run(
     output.say(f"{made.name}: {made.paths.root}")
     raise_unsettled(made, report)
     if not watch:
-        output.say(f"look: hpcsweep status {made.name}")
+        output.say(f"look: hpcsweep status {made.handle}")
         return 0
     from hpcsweep.cli.collect import print_table  # noqa: PLC0415
     from hpcsweep.cli.watch import watch_run  # noqa: PLC0415

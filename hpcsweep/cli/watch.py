@@ -19,7 +19,7 @@ def watch_run(opened: Run) -> int:
     try:
         status = _watch_live(opened) if sys.stdout.isatty() and output.style_of().has_colour else _watch_plain(opened)
     except KeyboardInterrupt:
-        output.note(f"{opened.name} goes on without you: hpcsweep status {opened.name} --watch")
+        output.note(f"{opened.name} goes on without you: hpcsweep status {opened.handle} --watch")
         raise
     return 0 if status.is_success else 1
 

@@ -113,7 +113,7 @@ def check_ended(run: Run) -> None:
     if live:
         silent = fold.evidence.live_message
         why = f"{len(live)} of its tasks are live ({live[0].state})" + (f"; {silent}" if silent else "")
-        raise HpcsweepError(f"{run.name} has not ended: {why}", f"hpcsweep cancel {run.name}, then wait for it")
+        raise HpcsweepError(f"{run.name} has not ended: {why}", f"hpcsweep cancel {run.handle}, then wait for it")
 
 
 def remove_run(run: Run) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 import socket
 import sys
 from collections.abc import Mapping
@@ -15,7 +16,16 @@ from hpcsweep.ledger import Ledger
 from hpcsweep.model import Request, Settings, Task
 from hpcsweep.schedulers import Site, make_scheduler
 from hpcsweep.schedulers.base import Scheduler
-from hpcsweep.store import JournalReading, RunPaths, find_run, is_in_place, read_events, read_run_json, read_tasks
+from hpcsweep.store import (
+    JournalReading,
+    RunPaths,
+    absolute_as_written,
+    find_run,
+    is_in_place,
+    read_events,
+    read_run_json,
+    read_tasks,
+)
 
 
 @dataclass(frozen=True)
@@ -40,6 +50,15 @@ class Run:
     def name(self) -> str:
         """The folder's name."""
         return self.paths.name
+
+    @cached_property
+    def handle(self) -> str:
+        """What to type for this run: its name where commands look for runs, else its path."""
+        try:
+            is_found = self.paths.root == absolute_as_written(Path(resolve_runs_dir(None))) / self.name
+        except HpcsweepError:  # a configuration that cannot be read
+            is_found = False
+        return shlex.quote(self.name if is_found else str(self.paths.root))
 
     @cached_property
     def settings(self) -> Settings:

@@ -15,9 +15,10 @@ from hpcsweep.states import FACTS, State
 
 @dataclass(frozen=True, kw_only=True)
 class Status:
-    """How a run stands. Times in seconds."""
+    """How a run stands. Times in seconds; ``handle`` is what to type for the run."""
 
     run: str
+    handle: str
     path: str
     scheduler: str
     total: int
@@ -47,6 +48,7 @@ def make_status(run: Run, fold: Fold, decision: Decision) -> Status:
         problems.append(f"{fold.ledger.damaged_events} lines of the journal are damaged and were passed over")
     return Status(
         run=run.name,
+        handle=run.handle,
         path=str(run.paths.root),
         scheduler=str(run.info["scheduler"]),
         total=fold.ledger.total,
