@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import time
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -19,6 +20,7 @@ from hpcsweep.store import (
     find_run,
     sharing,
     write_atomically,
+    write_first_events,
     write_run_json,
     write_tasks,
 )
@@ -34,11 +36,16 @@ def submit(prepared: Prepared, *, name: str | None, jobs: int | None, after: tup
     with sharing(prepared.settings.umask):
         run = make_run(prepared, name=name, jobs=jobs)
     with open_turn(run, wait_s=30.0, command="submit") as turn:
-        turn.write({"event": "created", "tasks": len(prepared.tasks)})
-        report = advance(turn, after=after)
-        refusal = first_refusal(report)
+        try:
+            report = advance(turn, after=after)
+            refusal = first_refusal(report)
+        except HpcsweepError as error:
+            if any(array.submission not in ("planned", "refused") for array in run.ledger.arrays.values()):
+                raise
+            refusal = error
         if refusal is not None:
             # Nothing of it exists in the scheduler, and nobody else has seen it: as if it had never been.
+            turn.lock.check()
             run.paths.run_json.unlink()
     if refusal is not None:
         discard_run_dir(run.paths)
@@ -55,6 +62,7 @@ def make_run(prepared: Prepared, *, name: str | None, jobs: int | None) -> Run:
         environment = environment_text(os.environ) if settings.env_from == "submit" else ""
         write_atomically(paths.environment, environment)
         write_tasks(paths.tasks, prepared.tasks)
+        write_first_events(paths, {"event": "created", "at": time.time(), "tasks": len(prepared.tasks)})
         write_run_json(paths, run_record(prepared, paths, jobs=jobs or default_jobs(prepared)))
     except BaseException:
         discard_run_dir(paths)

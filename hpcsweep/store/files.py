@@ -121,11 +121,9 @@ def write_temporary(folder: Path, data: bytes, mode: int | None = None) -> Path:
     """
     temporary = temporary_name(folder)
     # Not tempfile: that makes files 0600, and the umask and the set-group-id bit of a shared run must count.
-    descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o666)
+    descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o666 if mode is None else mode)
     try:
         try:
-            if mode is not None:
-                os.fchmod(descriptor, mode)
             write_fully(descriptor, data)
             os.fsync(descriptor)
         finally:
@@ -143,7 +141,7 @@ def write_atomically(path: Path, data: bytes | str, mode: int | None = None) -> 
     Args:
         path: the file; a symbolic link is replaced, not followed.
         data: text is written as UTF-8.
-        mode: permissions, such as 0o755; None: what the umask allows.
+        mode: permissions, such as 0o755, as far as the umask allows them; None: those of a plain file.
 
     Raises:
         HpcsweepError: nothing was written.

@@ -67,6 +67,15 @@ def read_events(paths: RunPaths) -> JournalReading:
     return JournalReading(events=events, problems=problems)
 
 
+def write_first_events(paths: RunPaths, *events: Mapping[str, Any]) -> None:
+    """The journal of a run that is being made, before its run.json: nobody else knows the folder yet, so no lock is needed.
+
+    Raises:
+        HpcsweepError: nothing was written.
+    """
+    create_exclusively(paths.journal(), "".join(_encode(dict(event)) + "\n" for event in events))
+
+
 @final
 class Journal:
     """The journal, open for appending; only the holder of the run's lock has one.

@@ -78,7 +78,7 @@ def _why_no_run(paths: RunPaths) -> str:
     """What a folder without run.json is; only what was certainly left by a submit is said to be of no use."""
     if not (paths.lock_dir.is_dir() and paths.arrays_dir.is_dir()):
         return "a run's folder is one that submit made, such as runs/run-01; `hpcsweep list` shows those there are"
-    if paths.journal().exists():
+    if any(paths.lock_dir.glob("[0-9]*")):  # some command had it: it was whole once
         return "it was being removed, or the file was lost: bring run.json back from a backup, or delete what is left"
     return "a submit that was interrupted leaves such a folder; nothing was submitted from it, and it can be deleted"
 
