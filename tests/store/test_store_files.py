@@ -124,3 +124,11 @@ def test_every_refusal_has_words(number):
     error = explain(OSError(number, os.strerror(number)), "write", "runs/x")
     assert error.message.startswith("cannot write runs/x: ")
     assert "Errno" not in error.message
+
+
+@pytest.mark.parametrize("umask", [0o022, 0o077, 0o007])
+@pytest.mark.parametrize("mode", [None, 0o755])
+def test_no_file_has_more_rights_than_the_umask_allows(tmp_path, umask, mode):
+    with sharing(umask):
+        write_atomically(tmp_path / "file", "text", mode)
+    assert (tmp_path / "file").stat().st_mode & 0o777 == (mode or 0o666) & ~umask
