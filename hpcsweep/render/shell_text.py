@@ -131,6 +131,7 @@ class ShellText:
         """
         self._end_delimiter()
         if self.frames[-1] == HERE_DOCUMENT and self._is_here_end():
+            self._here_documents = self._here_documents[1:]
             self._pop()
         frames = self.frames[:-1] if self.frames[-1] == COMMENT else self.frames
         open_frame = next((frame for frame in frames if frame in _CALLED), None)

@@ -37,6 +37,15 @@ def canonical(value: Any) -> str:
     return text
 
 
+def without_negative_zeros(value: Any) -> Any:
+    """The value with each ``-0.0`` in it made ``0.0``, so that what is shown and passed on is what the id stands for.
+
+    Raises:
+        ValueError: as ``canonical``.
+    """
+    return _checked(value) if isinstance(value, float | list | tuple | dict) and "-0.0" in _encode(value) else value
+
+
 def point_id(params: Mapping[str, Any]) -> str:
     """The id of a point: 16 hex digits, the same on every machine; raises ValueError as ``canonical`` does."""
     return sha256(canonical(params).encode()).hexdigest()[:16]

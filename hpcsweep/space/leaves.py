@@ -7,7 +7,7 @@ from functools import cached_property
 from typing import TYPE_CHECKING, Any, Literal
 
 from hpcsweep.space.forms import check_distribution
-from hpcsweep.space.identity import canonical
+from hpcsweep.space.identity import canonical, without_negative_zeros
 from hpcsweep.space.node import Facts, Node, Point, Profile, SpaceError, union
 
 if TYPE_CHECKING:
@@ -30,6 +30,7 @@ class Values(Node):
         if isinstance(self.values, tuple):
             try:
                 canonical(self.values)
+                object.__setattr__(self, "values", tuple(without_negative_zeros(self.values)))
             except ValueError as error:
                 raise SpaceError(f"{self.name}: {error}", names=[self.name]) from error
 

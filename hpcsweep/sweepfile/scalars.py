@@ -15,6 +15,7 @@ _BASED = re.compile(r"0o[0-7]+|0x[0-9a-fA-F]+")
 _FLOAT = re.compile(r"[-+]?(?:(?:0|[1-9][0-9]*)(?:\.[0-9]*)?|\.[0-9]+)(?:[eE][-+]?[0-9]+)?")
 _NOT_FINITE = re.compile(r"[-+]?\.(?:inf|Inf|INF)|\.(?:nan|NaN|NAN)")
 _WORDS: dict[str, Value] = {"": None, "~": None, "null": None, "true": True, "false": False}
+_FIRST_OF_NUMBERS = frozenset("+-.0123456789")
 _LONGEST_INT = 1000
 """Digits. Python refuses to print integers of more than 4300; no parameter is one."""
 
@@ -38,13 +39,15 @@ def parse_scalar(text: str) -> Value:
     """
     if text in _WORDS:
         return _WORDS[text]
+    if text[0] not in _FIRST_OF_NUMBERS:
+        return text  # the quick way for long files of names
     if _INT.fullmatch(text) or _BASED.fullmatch(text):
         if len(text) > _LONGEST_INT:
             raise ScalarError(f"an integer of {len(text)} characters is too long", "put it in quotes if it is a text")
         return int(text, 0 if text[:2] in ("0o", "0x") else 10)
     if _FLOAT.fullmatch(text):
         number = float(text)
-        return number if _is_held(text, number) else text
+        return (number or 0.0) if _is_held(text, number) else text  # -0.0 is 0.0
     if _NOT_FINITE.fullmatch(text):
         kind = "NaN" if text.lower().endswith("nan") else "infinity"
         raise ScalarError(f"{text} is {kind}, which no value may be", f'write "{text}" in quotes if the text is meant')
