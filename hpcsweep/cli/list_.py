@@ -24,7 +24,7 @@ def run(runs_dir: str | None, *, as_json: bool) -> int:
         output.print_json([summary.to_json() for summary in summaries])
     elif summaries:
         rows = [["RUN", "SWEEP", "SCHEDULER", "TASKS", "CREATED", "STATES"]]
-        rows += [[s.name, s.sweep, s.scheduler, str(s.total), s.created, s.words] for s in summaries]
+        rows += [[s.run, s.sweep, s.scheduler, str(s.total), s.created, s.words] for s in summaries]
         output.say(*output.columns(rows, right=frozenset({3})))
     else:
         output.note(f"there are no runs in {where}; hpcsweep submit SWEEP.yaml makes one")

@@ -11,7 +11,7 @@ from hpcsweep.runs.run import Run
 from hpcsweep.runs.status import Status
 from hpcsweep.runs.watch import Watch
 
-PLAIN_EVERY_S = 30.0
+PLAIN_EVERY_S = 5.0
 
 
 def watch_run(opened: Run) -> int:
@@ -41,15 +41,15 @@ def _watch_live(opened: Run) -> Status:
 
 
 def _watch_plain(opened: Run) -> Status:
-    """Not a terminal: one line each time the counts change, the whole status at the end."""
+    """Not a terminal: a line when the counts have changed, but not too many of them; the whole status at the end."""
     watch = Watch(opened, command="status --watch")
-    told = ""
+    told, told_at = "", -PLAIN_EVERY_S
     while True:
         status = watch.turn()
         counts = ", ".join(f"{number} {state}" for state, number in status.counts.items())
-        if counts != told:
+        if counts != told and (status.is_finished or time.monotonic() - told_at >= PLAIN_EVERY_S):
             output.say(f"{opened.name}: {counts}")
-            told = counts
+            told, told_at = counts, time.monotonic()
         if status.is_finished:
             output.say(*screen(opened, status, output.style_of()))
             return status

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import shutil
 import tarfile
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from datetime import datetime
 from pathlib import Path
@@ -22,12 +23,18 @@ from hpcsweep.store import list_runs
 class Summary:
     """One line of ``list``."""
 
-    name: str
+    run: str
     sweep: str
     scheduler: str
     total: int
     created: str
-    words: str
+    counts: Mapping[str, int]  # by state; what only the scheduler could tell is `submitted`
+    problem: str = ""  # why the run cannot be read
+
+    @property
+    def words(self) -> str:
+        """The counts as people read them."""
+        return self.problem or ", ".join(f"{number} {word}" for word, number in self.counts.items())
 
     def to_json(self) -> dict[str, Any]:
         """For ``--json``."""
@@ -42,7 +49,8 @@ def list_summaries(runs_dir: str) -> list[Summary]:
         try:
             summaries.append((float(run.info["created"]), _summarise(run)))
         except HpcsweepError as error:
-            summaries.append((0.0, Summary(name=run.name, sweep="?", scheduler="?", total=0, created="?", words=error.message)))
+            unread = Summary(run=run.name, sweep="?", scheduler="?", total=0, created="?", counts={}, problem=error.message)
+            summaries.append((0.0, unread))
     return [summary for _created, summary in sorted(summaries, key=lambda pair: pair[0])]
 
 
@@ -55,12 +63,12 @@ def _summarise(run: Run) -> Summary:
         word = "submitted" if view.source == "last seen" else view.state.value
         counts[word] = counts.get(word, 0) + 1
     return Summary(
-        name=run.name,
+        run=run.name,
         sweep=str(run.info["name"]),
         scheduler=str(run.info["scheduler"]),
         total=run.ledger.total,
         created=datetime.fromtimestamp(created).astimezone().strftime("%Y-%m-%d %H:%M"),
-        words=", ".join(f"{number} {word}" for word, number in counts.items()),
+        counts=counts,
     )
 
 
