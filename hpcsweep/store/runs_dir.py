@@ -225,6 +225,9 @@ def _latest(runs_dir: Path) -> RunPaths:
 
 def _no_such_run(runs_dir: Path, text: str) -> HpcsweepError:
     names = [run.name for run in list_runs(runs_dir)]
+    archive = runs_dir / f"{text}.tar.gz"
+    if "/" not in text and _is_file(archive):
+        return HpcsweepError(f"the run {text!r} was archived", f"get it back: tar -xzf {archive} -C {runs_dir}")
     if not names:
         return HpcsweepError(
             f"there is no run {_shorten(text)}, and no run at all in {runs_dir}",

@@ -207,3 +207,11 @@ def test_paths_stay_as_the_user_writes_them(tmp_path, monkeypatch):
     assert absolute_as_written(type(home)("deep/../runs")) == home / "runs"
     monkeypatch.setenv("PWD", "/nonsense")
     assert absolute_as_written(type(home)("runs")) == real / "runs"
+
+
+def test_an_archived_run_is_said_to_be_one(tmp_path):
+    (tmp_path / "run-07.tar.gz").write_bytes(b"")
+    with pytest.raises(HpcsweepError) as caught:
+        find_run(tmp_path, "run-07")
+    assert "archived" in caught.value.message
+    assert f"tar -xzf {tmp_path}/run-07.tar.gz" in caught.value.hint
