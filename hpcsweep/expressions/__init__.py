@@ -53,11 +53,14 @@ class Expression:
 
     def evaluate_raw(self, params: Params, extra: Mapping[str, object] = _NO_EXTRA) -> Any:
         """As ``evaluate``, but Words stay Words."""
-        from hpcsweep.expressions.compiled import explained  # noqa: PLC0415 - Jinja2 is slow to start
-
-        with explained(self.text):
+        try:
             result = self._evaluate(params, extra)
             return result if isinstance(result, Words) else plain(result)
+        except Exception:
+            from hpcsweep.expressions.compiled import explained  # noqa: PLC0415 - Jinja2 is slow to start
+
+            with explained(self.text):
+                raise
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -23,11 +23,12 @@ def evaluator(tree: nodes.Expr) -> Callable[[Params, Mapping[str, object]], Any]
     target = nodes.Name("_result", "store", lineno=1)
     whole = nodes.Template([nodes.Assign(target, copy.deepcopy(tree), lineno=1)], lineno=1)
     template = _compile(whole)
-    globals_ = dict(environment().globals)  # given with the point: Jinja would copy them slowly, each time
+    run = template.root_render_func
+    fill = _context_filler(template)
 
     def evaluate(params: Params, extra: Mapping[str, object]) -> Any:
-        context = template.new_context({**globals_, **extra, "params": Point(params)}, shared=True)
-        for _text in template.root_render_func(context):
+        context = fill(params, extra)
+        for _text in run(context):
             pass
         return context.vars["_result"]
 
@@ -37,13 +38,30 @@ def evaluator(tree: nodes.Expr) -> Callable[[Params, Mapping[str, object]], Any]
 def renderer(tree: nodes.Template) -> Callable[[Params, Mapping[str, object]], str]:
     """A function point, extra -> the text."""
     template = _compile(tree)
-    globals_ = dict(environment().globals)
+    run = template.root_render_func
+    fill = _context_filler(template)
 
     def render(params: Params, extra: Mapping[str, object]) -> str:
-        context = template.new_context({**globals_, **extra, "params": Point(params)}, shared=True)
-        return "".join(template.root_render_func(context))
+        return "".join(run(fill(params, extra)))
 
     return render
+
+
+def _context_filler(template: Any) -> Callable[[Params, Mapping[str, object]], Any]:
+    """A function point, extra -> the context to render with. Jinja makes contexts slowly, so one serves all points."""
+    globals_ = dict(environment().globals)
+    values: dict[str, object] = {}
+    context = template.new_context(values, shared=True)
+    context.parent = values
+
+    def fill(params: Params, extra: Mapping[str, object]) -> Any:
+        values.clear()
+        values.update(globals_, **extra, params=Point(params))
+        context.vars.clear()
+        context.exported_vars.clear()
+        return context
+
+    return fill
 
 
 def _compile(tree: nodes.Template) -> Any:

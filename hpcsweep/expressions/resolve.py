@@ -168,6 +168,7 @@ class _Resolver(NodeTransformer):
             nodes.Getattr: self._visit_getattr,
             nodes.Getitem: self._visit_getitem,
             nodes.Concat: self._visit_concat,
+            nodes.CondExpr: self._visit_condition,
         }
 
     def get_visitor(self, node: nodes.Node) -> Any:
@@ -196,6 +197,12 @@ class _Resolver(NodeTransformer):
         self.generic_visit(node)
         first, *others = node.nodes
         return nodes.Filter(first, "_concat", others, [], None, None, lineno=node.lineno)
+
+    def _visit_condition(self, node: nodes.CondExpr) -> nodes.Node:
+        # Jinja's own undefined value of an absent `else` is false and empty without a word.
+        if node.expr2 is None:
+            node.expr2 = nodes.Filter(nodes.Const(""), "_no_else", [], [], None, None, lineno=node.lineno)
+        return self.generic_visit(node)
 
     def _chain(self, node: nodes.Node, root: str, attributes: Sequence[str]) -> nodes.Node:
         if root in RESERVED:

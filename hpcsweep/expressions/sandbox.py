@@ -197,6 +197,13 @@ def _concat(*values: Any) -> str:
     return "".join(texts)
 
 
+def _no_else(_value: Any) -> Any:
+    raise ExpressionError(
+        "an `if` without `else` has no value where its condition does not hold",
+        "write `a if c else b`; a part of a text or command that may be missing goes between {% if c %} and {% endif %}",
+    )
+
+
 def _raw(_value: Any) -> Any:
     raise ExpressionError("`| raw` must be the last thing in its expression", "write `{{ x | ... | raw }}`")
 
@@ -307,6 +314,7 @@ def make_environment(kind: type[Sandbox], loader: BaseLoader | None, finalize: C
             "indent": _bounded("indent", 1, 4),
             "wordwrap": _bounded("wordwrap", 1, 79),
             "_concat": _concat,
+            "_no_else": _no_else,
         }
     )
     for name in ("lipsum", "cycler", "joiner"):
