@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Literal
 
-from hpcsweep.fold import Fold, TaskView
+from hpcsweep.fold import FINALLY, Fold, TaskView
 from hpcsweep.ledger import Array, Ledger
 from hpcsweep.model import Request, Settings
 from hpcsweep.states import FACTS, State
@@ -35,6 +35,7 @@ class PlanArray:
     tasks: tuple[int, ...]
     attempts: Mapping[int, int]
     request: Request
+    awaits: int | None = None  # `finally`: how many tasks' records its element has to find; None: it need not look
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -92,7 +93,10 @@ def decide(fold: Fold, policy: Policy, request_of: Callable[[int], Request], now
     ready, waiting = _ready_tasks(fold, policy)
     actions: list[Action] = []
     notes: list[str] = []
-    again = _arrays_to_submit_again(ledger, policy, now)
+    again = _arrays_to_submit_again(fold, policy, now)
+    cancelled = _cancelled_unseen(fold)
+    if cancelled:
+        actions.append(EndAttempts(attempts=cancelled))
     if not ledger.is_held:
         actions.extend(SubmitAgain(array=number) for number in again)
         ended = [
@@ -104,8 +108,8 @@ def decide(fold: Fold, policy: Policy, request_of: Callable[[int], Request], now
     if policy.is_finally_wanted:
         actions.extend(_finally(fold, policy, ready, request_of))
     # What waits for the user's word (held, a failed canary, too many failures) is not going to move by itself.
-    is_open = any(FACTS[view.state].is_live or not view.is_final for view in fold.views)
-    is_finished = not actions and not is_open and _is_finally_over(fold, policy)
+    views = fold.views if fold.finally_view is None else [*fold.views, fold.finally_view]
+    is_finished = not actions and not any(FACTS[view.state].is_live or not view.is_final for view in views)
     return Decision(actions=tuple(actions), waiting=waiting, notes=tuple(notes), is_finished=is_finished)
 
 
@@ -114,7 +118,7 @@ def _ready_tasks(fold: Fold, policy: Policy) -> tuple[list[int], dict[int, str]]
     ready: list[int] = []
     waiting: dict[int, str] = {}
     canary = _canary_reason(fold, policy)
-    over_limit = _is_over_limit(fold, policy)
+    over_limit = is_over_limit(fold, policy)
     for view in fold.views:
         is_new = view.state is State.NEW and (view.array is None or view.is_returned)
         if not is_new and not (view.is_wanted and FACTS[view.state].is_ended):
@@ -141,12 +145,17 @@ def _canary_reason(fold: Fold, policy: Policy) -> str:
     first = fold.views[: policy.canary]
     if all(FACTS[view.state].is_success for view in first):
         return ""
-    bad = [view for view in first if is_over(view) and not FACTS[view.state].is_success]
+    bad = failed_canaries(fold, policy)
     if bad:
-        return f"canary: task {bad[0].index} {bad[0].state}; resubmit it, or `hpcsweep release` goes on without it"
+        return f"canary: {bad[0].title} {bad[0].state}; resubmit it, or `hpcsweep release` goes on without it"
     return (
         "canary: waits until the first task is done" if policy.canary == 1 else f"canary: waits for the first {policy.canary}"
     )
+
+
+def failed_canaries(fold: Fold, policy: Policy) -> list[TaskView]:
+    """Those of the first tasks that ended without success."""
+    return [view for view in fold.views[: policy.canary] if is_over(view) and not FACTS[view.state].is_success]
 
 
 def count_failures(fold: Fold) -> int:
@@ -154,22 +163,49 @@ def count_failures(fold: Fold) -> int:
     return sum(FACTS[view.state].is_failure for view in fold.views)
 
 
-def _is_over_limit(fold: Fold, policy: Policy) -> bool:
+def is_over_limit(fold: Fold, policy: Policy) -> bool:
+    """Whether too many tasks have failed; the runners' own marker counts too, for whatever is submitted would come back at once."""
     limit = policy.max_failures
-    return limit is not None and count_failures(fold) - fold.ledger.released_failures >= limit
+    return limit is not None and (fold.evidence.is_held_back or count_failures(fold) - fold.ledger.released_failures >= limit)
 
 
-def _arrays_to_submit_again(ledger: Ledger, policy: Policy, now: float) -> list[int]:
+def _arrays_to_submit_again(fold: Fold, policy: Policy, now: float) -> list[int]:
     """Planned but never handed over, refused, or uncertain for longer than a late acceptance is possible (PROTOCOL rule 7)."""
     again = []
-    for array in ledger.arrays.values():
-        is_refused = array.submission == "refused" and (array.is_curable or policy.repeats_refused)
-        if array.submission == "planned" or is_refused:
-            if any(ledger.current.get(task, (None, 0))[0] is array and task not in ledger.withdrawn for task in array.tasks):
-                again.append(array.number)
-        elif array.submission in ("submitting", "uncertain") and now - array.submitted_at >= policy.settle_s:
+    for array in fold.ledger.arrays.values():
+        match array.submission:
+            case "planned":
+                is_due = True
+            case "refused":
+                is_due = array.is_curable or policy.repeats_refused
+            case "submitting" | "uncertain" if not array.settled:
+                is_due = now - array.submitted_at >= policy.settle_s
+            case _:
+                is_due = False
+        if is_due and any(_is_to_come(fold, array, task) for task in array.tasks):
             again.append(array.number)
     return again
+
+
+def _is_to_come(fold: Fold, array: Array, task: int) -> bool:
+    """Whether an array that the scheduler may not have is the one that has to run the task."""
+    ledger = fold.ledger
+    key = (task, array.attempt_of(task))
+    if ledger.current.get(task, (None, 0))[0] is not array or key in ledger.cancelled or key in ledger.revoked:
+        return False
+    view = fold.finally_view if task < 0 else fold.views[task]
+    return view is not None and not view.is_begun
+
+
+def _cancelled_unseen(fold: Fold) -> tuple[tuple[int, int, int], ...]:
+    """Cancelled attempts of arrays that the scheduler may not have, and so could not be told of: they are revoked."""
+    found = []
+    for task, attempt in sorted(fold.ledger.cancelled - fold.ledger.revoked):
+        array, _position = fold.ledger.current[task]
+        view = fold.finally_view if task < 0 else fold.views[task]
+        if array.submission != "submitted" and array.attempt_of(task) == attempt and view is not None and not view.is_claimed:
+            found.append((array.number, task, attempt))
+    return tuple(found)
 
 
 def _plan(fold: Fold, policy: Policy, ready: Sequence[int], request_of: Callable[[int], Request]) -> list[PlanArray]:
@@ -192,25 +228,28 @@ def _finally(fold: Fold, policy: Policy, ready: Sequence[int], request_of: Calla
 
     Planned together with the last of the tasks (the scheduler lets it wait for them), for nobody may come back to do it later;
     or when all are what ``when`` says. Its element checks ``when`` itself; one that left without a claim has not run, and is
-    planned again when it can, or when tasks are run again.
+    planned again when it can, or when tasks are run again: one that waits for less than all of them would come too early.
     """
-    if -1 in fold.ledger.withdrawn or fold.ledger.is_held:
-        return []
     view = fold.finally_view
-    if view is not None and not view.is_wanted and (view.is_claimed or not (is_over(view) or view.is_returned)):
+    if FINALLY in fold.ledger.withdrawn or fold.ledger.is_held:
         return []
-    coming = set(ready)
-    is_coming = (bool(ready) or (view is None and any(FACTS[task.state].is_live for task in fold.views))) and all(
-        is_over(task) or task.index in coming or FACTS[task.state].is_live for task in fold.views
-    )
-    if not is_coming and not _is_finally_met(fold, policy):
+    if view is not None and view.is_begun:
+        if not (view.is_wanted and FACTS[view.state].is_ended):
+            return []
+    elif view is not None and not ready and not (is_over(view) or view.is_returned):
         return []
-    attempt = 1 if view is None else view.attempt + 1
     actions: list[Action] = []
     if view is not None and view.array is not None:
-        actions.append(EndAttempts(attempts=((view.array, -1, view.attempt),)))
-    actions.append(PlanArray(kind="finally", tasks=(-1,), attempts={-1: attempt}, request=request_of(-1)))
-    return actions
+        actions.append(EndAttempts(attempts=((view.array, FINALLY, view.attempt),)))
+    is_met = _is_finally_met(fold, policy)
+    if is_met or _is_finally_coming(fold, policy, ready):
+        attempt = 1 if view is None else view.attempt + 1
+        awaits = None if is_met or _is_wait_enough(policy) else sum(not _leaves_no_record(fold, task) for task in fold.views)
+        plan = PlanArray(
+            kind="finally", tasks=(FINALLY,), attempts={FINALLY: attempt}, request=request_of(FINALLY), awaits=awaits
+        )
+        return [*actions, plan]
+    return actions if ready and view is not None and FACTS[view.state].is_live else []
 
 
 def _is_finally_met(fold: Fold, policy: Policy) -> bool:
@@ -219,14 +258,35 @@ def _is_finally_met(fold: Fold, policy: Policy) -> bool:
     )
 
 
-def _is_finally_over(fold: Fold, policy: Policy) -> bool:
-    if not policy.is_finally_wanted or -1 in fold.ledger.withdrawn:
-        return True
-    view = fold.finally_view
-    if view is not None and not view.is_returned and (view.is_claimed or not is_over(view)):
-        return is_over(view)
-    # It waits for tasks that only the user can set going.
-    return fold.ledger.is_held or not _is_finally_met(fold, policy)
+def _is_finally_coming(fold: Fold, policy: Policy, ready: Sequence[int]) -> bool:
+    """Whether all tasks are on their way, so that the scheduler can let it wait for their jobs."""
+    coming = set(ready)
+    if not ready and (fold.finally_view is not None or not any(FACTS[task.state].is_live for task in fold.views)):
+        return False
+    for task in fold.views:
+        if is_over(task):
+            if policy.finally_when == "done" and not FACTS[task.state].is_success:
+                return False
+        elif task.index not in coming and (task.is_wanted or task.state is State.SUBMITTING or not FACTS[task.state].is_live):
+            return False
+    return True
+
+
+def _is_wait_enough(policy: Policy) -> bool:
+    """Whether all have ended when the jobs have. Not where elements come back, nor where each has to be a success.
+
+    Looking would do harm then: a task that was killed leaves no record.
+    """
+    return policy.finally_when == "ended" and policy.max_failures is None
+
+
+def _leaves_no_record(fold: Fold, view: TaskView) -> bool:
+    """Whether the task is over and its events do not say so: it was cancelled before it began, or killed."""
+    if not is_over(view):
+        return False
+    record = fold.evidence.events.get(view.array, {}).get((view.index, view.attempt)) if view.array is not None else None
+    has_record = record is not None and (record.outcome is not None or record.lost)
+    return not has_record and (view.index, view.attempt) not in fold.ledger.revoked
 
 
 def at_once_of(ledger: Ledger, policy: Policy) -> int | None:
@@ -241,7 +301,8 @@ def jobs_to_wait_for(array: Array, earlier: Sequence[Array], ledger: Ledger, pol
     The ``finally`` command waits for all. And each array's own throttle holds per array (`%K`), so two of them side by side
     would run twice as many as ``at_once``: arrays go one after the other, single jobs each after the one K before it.
     """
-    jobs = [other.job for other in sorted(earlier, key=lambda other: other.number) if other.job is not None]
+    tasks = [other for other in earlier if other.kind == "tasks"]
+    jobs = [other.job for other in sorted(tasks, key=lambda other: other.number) if other.job is not None]
     if array.kind == "finally":
         return tuple(jobs)
     limit = at_once_of(ledger, policy)

@@ -62,11 +62,17 @@ class TaskView:
     element: int | None = None
     is_final: bool = True  # False: ended, but the scheduler's word on how is still awaited
     is_gone: bool = False  # a successful live query did not know its element
-    is_claimed: bool = False  # the attempt did start, or was revoked
+    is_claimed: bool = False  # the attempt has an owner: an element, or hpcsweep, which revoked it
+    is_begun: bool = False  # its program did start, or may have
     is_blocked: bool = False
     is_held: bool = False
     is_wanted: bool = False  # `resubmit` asked for another attempt
     is_returned: bool = False  # its element came and went without starting it: too many tasks had failed, or not all were ready
+
+    @property
+    def title(self) -> str:
+        """``task 17 (job 4711_3)``: wherever a task is shown its job is too."""
+        return f"task {self.index} (job {self.job})" if self.job else f"task {self.index}"
 
 
 class Fold:
@@ -92,7 +98,7 @@ class Fold:
         attempt = array.attempt_of(task)
         record = self.evidence.events.get(array.number, {}).get((task, attempt))
         view = self._of_attempt(array, task, position, attempt, record)
-        if task in ledger.wanted and not FACTS[view.state].is_success:
+        if task in ledger.wanted and (task == FINALLY or not FACTS[view.state].is_success):
             return replace(view, is_wanted=True)
         return view  # a task whose own record of success came after the wish is never run again
 
@@ -105,6 +111,7 @@ class Fold:
             array=array.number,
             element=element,
             is_claimed=record is not None and (record.claimed or record.outcome is not None),
+            is_begun=record is not None and (record.running or record.lost or record.outcome is not None),
         )
         if record is not None and record.outcome is not None:
             return self._from_outcome(base, array, element, record)
@@ -118,18 +125,20 @@ class Fold:
             return self._returned(base)
         if (task, attempt) in self.ledger.revoked:
             return self._never_started(base, "revoked before it started")
-        if array.submission in ("planned", "submitting", "uncertain") and not is_started:
+        if array.submission != "submitted" and not is_started:
             return self._unsubmitted(base, array, element)
-        if array.submission == "refused" and not is_started:
-            return replace(base, state=State.NEW, reason=f"refused: {array.message}" if array.message else "refused")
         return self._from_scheduler(base, array, element, is_started=is_started)
 
     def _unsubmitted(self, base: TaskView, array: Array, element: int) -> TaskView:
         live = self._live.get((array.number, element))
         if live is not None and not FACTS[live.state].is_ended:
             return self._from_live(base, live, is_started=False)
-        if array.submission == "planned":
-            return replace(base, state=State.NEW, reason="planned, not yet submitted")
+        if array.submission in ("planned", "refused"):
+            if (base.index, base.attempt) in self.ledger.cancelled:
+                return replace(base, state=State.CANCELLED, reason="cancelled before it was submitted")
+            if array.submission == "planned":
+                return replace(base, state=State.NEW, reason="planned, not yet submitted")
+            return replace(base, state=State.NEW, reason=f"refused: {array.message}" if array.message else "refused")
         reason = array.message or "the scheduler has not confirmed it yet; the next `hpcsweep advance` settles it"
         return replace(base, state=State.SUBMITTING, reason=reason)
 
@@ -216,9 +225,7 @@ class Fold:
     def _from_absence(self, base: TaskView, array: Array, element: int, *, is_started: bool) -> TaskView:
         """The live query succeeded and does not know the element: it ended. How, only the history or time tells."""
         word = self._history.get((array.number, element))
-        if self.evidence.is_held_back and not is_started and (word is None or word.state is State.DONE):
-            return self._returned(base)
-        if base.index == FINALLY and not is_started and word is not None and word.state is State.DONE:
+        if not is_started and self._may_have_returned(base, array, element, word):
             return self._returned(base)
         if word is not None and FACTS[word.state].is_ended:
             is_sure = word.state not in (State.DONE, State.STOPPED, State.FAILED, State.CANCELLED) or self._is_past_grace(
@@ -242,6 +249,15 @@ class Fold:
             reason=f"last seen {last}; the scheduler no longer has it, its own record is awaited",
             is_final=False,
         )
+
+    def _may_have_returned(self, base: TaskView, array: Array, element: int, word: Seen | None) -> bool:
+        """Whether its element came, found that it should not begin, and left in good order."""
+        if word is not None and word.state is not State.DONE:
+            return False
+        if self.evidence.is_held_back or (base.index == FINALLY and word is not None):
+            return True
+        # Nobody saw why it left. Some leave at the very moment of a `release`, and only a `finally` leaves otherwise.
+        return (base.index == FINALLY or self.ledger.released_failures > 0) and self._is_past_grace(array, element)
 
     def _from_end(self, base: TaskView, word: Seen, source: str, *, is_started: bool) -> TaskView:
         """An end that only the scheduler knows. COMPLETED and FAILED without the task's record do not say what the task did."""
@@ -278,21 +294,34 @@ class Fold:
         return replace(base, state=State.NEW, reason=reason, is_returned=True)
 
     def _never_started(self, base: TaskView, reason: str) -> TaskView:
+        if base.index == FINALLY:
+            return self._returned(base)
         if (base.index, base.attempt) in self.ledger.cancelled:
             return replace(base, state=State.CANCELLED, reason="cancelled before it started")
         return replace(base, state=State.LOST, reason=reason)
 
 
 def _by_element(answer: Iterable[Seen], ledger: Ledger) -> dict[tuple[int, int], Seen]:
-    """The scheduler's words by (array, element), believed only where both the tag and the id are ours."""
+    """The scheduler's words by (array, element), believed only where the name is our tag, which no other job has.
+
+    An array that was submitted again may be there twice, under two ids: then what has our id is heard first, for an element
+    of the other may still be the one that runs.
+    """
     arrays = {array.tag: array for array in ledger.arrays.values()}
     table: dict[tuple[int, int], Seen] = {}
+    others: list[tuple[Array, Seen]] = []
     for seen in answer:
         array = arrays.get(seen.tag)
-        if array is None or (array.job is not None and seen.job != array.job):
+        if array is None:
+            continue
+        if array.job is not None and seen.job != array.job:
+            others.append((array, seen))
             continue
         for element in (0,) if seen.elements is None else seen.elements:
             table[array.number, element] = seen
+    for array, seen in others:
+        for element in (0,) if seen.elements is None else seen.elements:
+            table.setdefault((array.number, element), seen)
     return table
 
 

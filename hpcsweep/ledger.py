@@ -25,9 +25,12 @@ class Array:
     kind: Literal["tasks", "finally"]
     request: Request
     planned_at: float
+    after: tuple[str, ...] = ()  # jobs of others that it has to wait for
+    awaits: int | None = None  # `finally`: how many tasks' records its element has to find; None: it need not look
     is_single: bool = False  # a job of its own, not an array with one element
     submission: Submission = "planned"
     submitted_at: float = 0.0
+    waits_for: tuple[str, ...] = ()  # jobs that the scheduler was told of, this run's own among them
     job: str | None = None
     message: str = ""
     is_curable: bool = False
@@ -39,6 +42,11 @@ class Array:
     def size(self) -> int:
         """How many elements it has."""
         return len(self.tasks)
+
+    @property
+    def is_uncertain(self) -> bool:
+        """Whether nobody knows yet that the scheduler has it."""
+        return self.submission in ("submitting", "uncertain") and not self.settled
 
     def attempt_of(self, task: int) -> int:
         """Which attempt of ``task`` it runs."""
@@ -119,6 +127,8 @@ def _planned(ledger: Ledger, event: Mapping[str, Any]) -> None:
         kind=kind,
         request=request_from_json(event.get("request", {})),
         planned_at=float(event["at"]),
+        after=tuple(event.get("after", ())),
+        awaits=event.get("awaits"),
         is_single=bool(event.get("single")),
     )
     ledger.arrays[number] = array
@@ -132,6 +142,7 @@ def _submitting(ledger: Ledger, event: Mapping[str, Any]) -> None:
     array = ledger.arrays[event["array"]]
     if array.submission in ("planned", "uncertain", "refused", "submitting"):
         array.submission, array.submitted_at = "submitting", float(event["at"])
+        array.waits_for = tuple(event.get("waits_for", ()))
 
 
 def _submitted(ledger: Ledger, event: Mapping[str, Any]) -> None:
@@ -189,6 +200,9 @@ def _cancel(ledger: Ledger, event: Mapping[str, Any]) -> None:
             ledger.cancelled.add((task, array.attempt_of(task)))
     if event.get("finally"):
         ledger.withdrawn.add(-1)
+        ledger.wanted.discard(-1)
+        if -1 in ledger.current:
+            ledger.cancelled.add((-1, ledger.current[-1][0].attempt_of(-1)))
 
 
 def _held(ledger: Ledger, _event: Mapping[str, Any]) -> None:
@@ -197,8 +211,8 @@ def _held(ledger: Ledger, _event: Mapping[str, Any]) -> None:
 
 def _released(ledger: Ledger, event: Mapping[str, Any]) -> None:
     ledger.is_held = False
-    ledger.released_failures = int(event.get("failures", 0))
-    ledger.is_canary_released = True
+    ledger.released_failures = int(event.get("failures", ledger.released_failures))
+    ledger.is_canary_released |= bool(event.get("canary", True))
 
 
 def _throttled(ledger: Ledger, event: Mapping[str, Any]) -> None:
@@ -208,6 +222,8 @@ def _throttled(ledger: Ledger, event: Mapping[str, Any]) -> None:
 def _resubmit(ledger: Ledger, event: Mapping[str, Any]) -> None:
     tasks = set(parse_ranges(event["tasks"]))
     ledger.withdrawn -= tasks | {-1}
+    if event.get("finally"):
+        tasks.add(-1)
     ledger.wanted |= {task for task in tasks if task in ledger.current}
     ledger.is_finished = False
 

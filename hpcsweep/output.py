@@ -62,8 +62,15 @@ def say(*lines: str) -> None:
         print(line)  # noqa: T201 - the one place that prints
 
 
+def say_now(*lines: str) -> None:
+    """Lines that a pipe's reader shall have at once, for something long follows."""
+    say(*lines)
+    sys.stdout.flush()
+
+
 def note(*lines: str) -> None:
     """Remarks, on standard error, so that they never mix with a table that is piped on."""
+    sys.stdout.flush()  # where both go to one file, in their order
     for line in lines:
         print(f"hpcsweep: {line}", file=sys.stderr)  # noqa: T201 - the one place that prints
 
@@ -92,11 +99,6 @@ def format_bytes(number: float) -> str:
             return f"{number:.0f} {unit}" if unit == "B" else f"{number:.1f} {unit}"
         number /= 1024
     return f"{number:.1f} TiB"
-
-
-def task_title(view: TaskView) -> str:
-    """``task 17 (job 4711_3)``: wherever a task is shown its job is too."""
-    return f"task {view.index} (job {view.job})" if view.job else f"task {view.index}"
 
 
 def tasks_words(tasks: Sequence[int], width: int = 40) -> str:
@@ -197,7 +199,7 @@ def task_lines(status: Status, views: Iterable[TaskView], style: Style, last_lin
         node = f" on {view.node}" if view.node else ""
         state = style.paint(view.state.value, _colour(view.state))
         mark = "" if view.source in ("task", "journal") else f" [{view.source}]"
-        lines.append(f"  {task_title(view)}{attempt}: {state}{elapsed}{node}{f': {reason}' if reason else ''}{mark}")
+        lines.append(f"  {view.title}{attempt}: {state}{elapsed}{node}{f': {reason}' if reason else ''}{mark}")
         if last_lines.get(view.index):
             lines.append(style.paint(f"      {one_line(last_lines[view.index], max(40, style.width - 8))}", "2"))
     return lines

@@ -70,7 +70,7 @@ def _run_and_tasks(words: list[str], runs_dir: str | None) -> tuple[Run, str | N
     if len(words) == 2:
         return open_run(runs_dir, words[0]), words[1]
     if words:
-        looks_like_tasks = words[0][0].isdigit()
+        looks_like_tasks = words[0][:1].isdigit()
         try:
             return open_run(runs_dir, words[0]), None
         except HpcsweepError:
@@ -84,11 +84,11 @@ def _print_log(opened: Run, fold: Fold, index: int, lines: int | None, *, has_ti
     view = fold.views[index]
     path = log_path(opened, view)
     if has_title:
-        output.say(f"==> {output.task_title(view)}: {view.state}{f' ({view.reason})' if view.reason else ''} <==")
+        output.say(f"==> {view.title}: {view.state}{f' ({view.reason})' if view.reason else ''} <==")
     try:
         data = path.read_bytes()
     except FileNotFoundError:
-        output.note(f"{output.task_title(view)} is {view.state} and has no log yet ({path})")
+        output.note(f"{view.title} is {view.state} and has no log yet ({path})")
         return False
     except OSError as error:
         output.note(f"{path} cannot be read: {error.strerror}")
@@ -120,7 +120,7 @@ def _follow(opened: Run, fold: Fold, index: int) -> int:
             path, position = newest, 0
         position = _print_from(newest, position)
         if FACTS[view.state].is_ended and view.is_final:
-            output.note(f"{output.task_title(view)}: {view.state}{f' ({view.reason})' if view.reason else ''}")
+            output.note(f"{view.title}: {view.state}{f' ({view.reason})' if view.reason else ''}")
             return 0
         time.sleep(FOLLOW_EVERY_S)
         if time.monotonic() - observed >= OBSERVE_EVERY_S or opened.info["scheduler"] == "local":

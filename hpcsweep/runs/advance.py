@@ -19,19 +19,18 @@ from hpcsweep.decide import (
     policy_of,
 )
 from hpcsweep.errors import HpcsweepError, SchedulerUnreachable
-from hpcsweep.events import Record
 from hpcsweep.fold import Fold, TaskView
 from hpcsweep.ledger import Array
 from hpcsweep.ranges import format_ranges
+from hpcsweep.runs.endings import end_attempts, names_of
 from hpcsweep.runs.limits import site_limits
-from hpcsweep.runs.observe import list_array_events, observe
+from hpcsweep.runs.observe import observe
 from hpcsweep.runs.run import Run
 from hpcsweep.runs.scripts import ArrayWriter, array_directives
 from hpcsweep.runs.turn import Turn
 from hpcsweep.schedulers.base import ArrayJob, Refused, Submitted, Uncertain
 from hpcsweep.shell import run_command
 from hpcsweep.states import FACTS
-from hpcsweep.store import give_up_all, revoke_all
 
 
 @dataclass(kw_only=True)
@@ -66,7 +65,7 @@ def advance(turn: Turn, *, after: tuple[str, ...] = (), settle_s: float | None =
     report = Report(waiting=decision.waiting, notes=list(decision.notes), fold=fold, is_finished=decision.is_finished)
     if fold.evidence.live_message:
         return report  # the scheduler is silent: whatever was to be done is done by the next turn
-    _Act(turn=turn, policy=policy, report=report, after=after).carry_out(decision)
+    _Act(turn=turn, policy=policy, report=report, fold=fold, after=after).carry_out(decision)
     if decision.is_finished and not run.ledger.is_finished:
         counts: dict[str, int] = {}
         for view in fold.views:
@@ -92,7 +91,7 @@ def _adopted(run: Run, fold: Fold) -> Iterable[dict[str, object]]:
         if not seen.is_refusal:
             found.setdefault(seen.tag, seen.job)
     for array in run.ledger.arrays.values():
-        if array.submission in ("submitting", "uncertain") and array.tag in found:
+        if array.is_uncertain and array.tag in found:
             yield {"event": "submitted", "array": array.number, "job": found[array.tag], "adopted": True}
 
 
@@ -140,7 +139,8 @@ def _settled(run: Run, fold: Fold) -> Iterable[dict[str, object]]:
         if view.array is not None and not view.is_returned and not (FACTS[view.state].is_ended and view.is_final)
     }
     for array in run.ledger.arrays.values():
-        if array.submission == "submitted" and not array.settled and array.number not in open_arrays:
+        # Also one that nobody ever confirmed, when its tasks say by themselves that they have ended.
+        if array.submission not in ("planned", "refused") and not array.settled and array.number not in open_arrays:
             yield {"event": "settled", "array": array.number}
 
 
@@ -155,6 +155,7 @@ class _Act:
     turn: Turn
     policy: Policy
     report: Report
+    fold: Fold
     after: tuple[str, ...]
 
     @cached_property
@@ -167,7 +168,7 @@ class _Act:
         for action in decision.actions:
             match action:
                 case EndAttempts():
-                    came_to_an_end = self._end_attempts(action)
+                    came_to_an_end |= end_attempts(self.turn, self.fold, action.attempts)
                 case SubmitAgain():
                     self._submit(self.turn.run.ledger.arrays[action.array])
                 case PlanArray():
@@ -177,46 +178,10 @@ class _Act:
                     if tasks:
                         self._submit(self._plan_array(action, tasks))
 
-    def _end_attempts(self, action: EndAttempts) -> set[int]:
-        """PROTOCOL rules 5 and 6: before attempt A+1 exists, A is ended. Gives the tasks that turned out to have ended by themselves."""
-        alive: set[int] = set()
-        by_array: dict[int, list[tuple[int, int]]] = {}
-        for number, task, attempt in action.attempts:
-            by_array.setdefault(number, []).append((task, attempt))
-        for number, keys in by_array.items():
-            alive |= self._end_attempts_of(self.turn.run.ledger.arrays[number], keys)
-        return alive
-
-    def _end_attempts_of(self, array: Array, keys: list[tuple[int, int]]) -> set[int]:
-        run = self.turn.run
-        events = run.paths.array(array.number).events
-        known = self.report.fold.evidence.events.get(array.number, {}) if self.report.fold is not None else {}
-        records = list_array_events(run, array.number)
-        alive: set[int] = set()
-        unclaimed, started = [], []
-        for key in keys:
-            record = records.get(key, Record())
-            if record.outcome is not None:
-                if known.get(key, Record()).outcome is None:
-                    alive.add(key[0])  # its own word came after we had looked: the next turn reads it
-            elif record.running:
-                started.append(key)
-            elif not record.lost and key not in run.ledger.revoked:
-                # Also a claim without a token: it may be our own revocation, made just before a crash.
-                unclaimed.append(key)
-        revoked = revoke_all(events, array.tag, unclaimed, time.time()) if unclaimed else set()
-        started += [key for key in unclaimed if key not in revoked]
-        given_up = give_up_all(events, started) if started else {}
-        alive |= {task for (task, _attempt), answer in given_up.items() if answer != "lost"}
-        for attempt in sorted({attempt for _task, attempt in revoked}):
-            tasks = [task for task, other in revoked if other == attempt]
-            self.turn.write({"event": "revoked", **_names_of(tasks), "attempt": attempt})
-        return alive
-
     def _plan_array(self, action: PlanArray, tasks: tuple[int, ...]) -> Array:
         """Write the array's files, then the intent."""
         run = self.turn.run
-        array = new_array(run, replace(action, tasks=tasks), run.ledger.next_array())
+        array = new_array(run, replace(action, tasks=tasks), run.ledger.next_array(), self.after)
         self._writer.write(array)
         by_attempt: dict[int, list[int]] = {}
         for task in tasks:
@@ -227,9 +192,11 @@ class _Act:
                 "array": array.number,
                 "tag": array.tag,
                 "kind": action.kind,
-                **_names_of(tasks),
-                "attempts": {str(attempt): _names_of(some)["tasks"] for attempt, some in by_attempt.items()},
+                **names_of(tasks),
+                "attempts": {str(attempt): names_of(some)["tasks"] for attempt, some in by_attempt.items()},
                 "request": {name: value for name, value in asdict(action.request).items() if value is not None},
+                **({"after": list(array.after)} if array.after else {}),
+                **({} if array.awaits is None else {"awaits": array.awaits}),
                 **({"single": True} if array.is_single else {}),
             }
         )
@@ -238,9 +205,9 @@ class _Act:
     def _submit(self, array: Array) -> None:
         """PROTOCOL rule 1 and 7: the intent is on disk before the command runs; its answer is on disk before anything else happens."""
         run = self.turn.run
-        job = array_job(run, array, self.policy, self.after)
+        job = array_job(run, array, self.policy)
         self.turn.lock.check()
-        self.turn.write({"event": "submitting", "array": array.number})
+        self.turn.write({"event": "submitting", "array": array.number, "waits_for": list(job.after)})
         try:
             completed = run_command(run.scheduler.submit_cmd(job), lock_fd=self.turn.lock.fd)
         except HpcsweepError as error:  # the program did not even start: nothing was handed over
@@ -266,22 +233,25 @@ class _Act:
                 self.report.uncertain.append((array.number, answer.message))
 
 
-def new_array(run: Run, plan: PlanArray, number: int) -> Array:
-    """The array that a plan comes to, under the run's next number and its own tag."""
+def new_array(run: Run, plan: PlanArray, number: int, after: tuple[str, ...] = ()) -> Array:
+    """The array that a plan comes to, under the run's next number and its own tag. ``after``: others' jobs it waits for."""
+    tasks = set(plan.tasks)
     return Array(
         number=number,
         tag=f"{run.info['tag']}-{number:03d}",
         tasks=plan.tasks,
-        attempts={task: attempt for task, attempt in plan.attempts.items() if task in set(plan.tasks)},
+        attempts={task: attempt for task, attempt in plan.attempts.items() if task in tasks},
         kind=plan.kind,
         request=plan.request,
         planned_at=time.time(),
+        after=after,
+        awaits=plan.awaits,
         # On this machine an array with one element is as good.
         is_single=run.info["scheduler"] != "local" and (plan.kind == "finally" or run.settings.array_mode == "jobs"),
     )
 
 
-def array_job(run: Run, array: Array, policy: Policy, after: tuple[str, ...]) -> ArrayJob:
+def array_job(run: Run, array: Array, policy: Policy) -> ArrayJob:
     """What the scheduler is told of an array."""
     paths = run.paths.array(array.number)
     earlier = [other for other in run.ledger.live_arrays() if other.number != array.number and other.job is not None]
@@ -292,18 +262,11 @@ def array_job(run: Run, array: Array, policy: Policy, after: tuple[str, ...]) ->
         size=array.size,
         chdir=str(run.info["cwd"]),
         at_once=at_once_of(run.ledger, policy),
-        after=tuple(dict.fromkeys((*after, *jobs_to_wait_for(array, earlier, run.ledger, policy)))),
+        after=tuple(dict.fromkeys((*array.after, *jobs_to_wait_for(array, earlier, run.ledger, policy)))),
         as_single_job=array.is_single,
         directives=array_directives(run, array),
         is_env_clean=run.settings.env_from == "clean",
     )
-
-
-def _names_of(tasks: Iterable[int]) -> dict[str, object]:
-    """Tasks as an event names them; the ``finally`` command (-1) is no number."""
-    numbers = list(tasks)
-    names: dict[str, object] = {"tasks": format_ranges(task for task in numbers if task >= 0)}
-    return {**names, "finally": True} if -1 in numbers else names
 
 
 def first_refusal(report: Report) -> HpcsweepError | None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+import socket
 import time
 from collections.abc import Mapping
 from dataclasses import asdict
@@ -37,11 +39,18 @@ def observe(run: Run, *, timeout_s: float | None = None) -> Fold:
     if evidence.live is None:
         return fold
     gone = gone_elements(fold)
-    if not gone:
+    gone_since = _remember_gone(run, gone, evidence.now)
+    asked = {*gone, *_unconfirmed(fold)}
+    if not asked:
         return fold
-    evidence = _replace(evidence, gone_since=_remember_gone(run, gone, evidence.now))
-    evidence = _ask_history(run, evidence, sorted(gone), timeout_s)
+    evidence = _ask_history(run, _replace(evidence, gone_since=gone_since), sorted(asked), timeout_s)
     return Fold(ledger, evidence, ledger.total)
+
+
+def _unconfirmed(fold: Fold) -> list[int]:
+    """Arrays whose submission got no answer and that are not in the queue: they may have been accepted, and be over."""
+    live = {seen.tag for seen in fold.evidence.live or ()}
+    return [array.number for array in fold.ledger.arrays.values() if array.is_uncertain and array.tag not in live]
 
 
 def list_array_events(run: Run, number: int) -> EventTable:
@@ -65,7 +74,9 @@ def _ask_live(run: Run, evidence: Evidence, timeout_s: float | None) -> Evidence
     arrays = run.ledger.live_arrays()
     tags = [array.tag for array in arrays]
     answer: list[Seen] | NoAnswer
-    if run.info["scheduler"] == "local" and not run.is_on_this_host():
+    if not arrays:
+        answer = []
+    elif run.info["scheduler"] == "local" and not run.is_on_this_host():
         answer = NoAnswer(message=f"its tasks run on {run.info['host']}; ask there")
     else:
         answer = run.scheduler.parse_live(run_command(run.scheduler.live_cmd(tags), timeout_s=timeout_s))
@@ -89,15 +100,23 @@ def _ask_history(run: Run, evidence: Evidence, arrays: list[int], timeout_s: flo
 
 
 def _remember_gone(run: Run, gone: Mapping[int, list[int]], now: float) -> dict[int, dict[int, float]]:
-    """When each element was first found gone: kept in the run's cache, so that the wait goes on from command to command."""
-    known: dict[int, dict[int, float]] = {}
-    cached = cache.get_with_time(run.paths, "gone")
+    """When each element was first found gone, so that the wait goes on from command to command.
+
+    What was there again in between begins its wait anew. Each host counts by its own clock and for its own view of the
+    folders, which lag behind by themselves; who may not write into the run's cache remembers for as long as the command lives.
+    """
+    key = f"gone-{re.sub(r'[^a-z0-9-]', '-', socket.gethostname().lower())[:50]}"
+    known = run.gone_since
+    cached = cache.get_with_time(run.paths, key)
     for number, groups in (cached[0] if cached else {}).items():
         for ranges, since in groups:
             known.setdefault(int(number), {}).update(dict.fromkeys(parse_ranges(ranges), since))
-    table = {number: {e: known.get(number, {}).get(e, now) for e in elements} for number, elements in gone.items()}
+    # A clock that was put back must not make the wait longer than it is.
+    table = {number: {e: min(now, known.get(number, {}).get(e, now)) for e in elements} for number, elements in gone.items()}
     if table != known:
-        cache.put(run.paths, "gone", {number: _by_time(since) for number, since in table.items()}, now=now)
+        cache.put(run.paths, key, {number: _by_time(since) for number, since in table.items()}, now=now)
+    known.clear()
+    known.update(table)
     return table
 
 

@@ -46,6 +46,11 @@ class Run:
         """What run.json says."""
         return read_run_json(self.paths)
 
+    @cached_property
+    def gone_since(self) -> dict[int, dict[int, float]]:
+        """Array -> element -> when this command first found that the scheduler no longer has it (epoch seconds)."""
+        return {}
+
     @property
     def name(self) -> str:
         """The folder's name."""

@@ -10,7 +10,7 @@ from hpcsweep.ledger import Array
 from hpcsweep.model import Request, Task
 from hpcsweep.render.chunks import CHUNK_SIZE, chunk_hash, render_chunks
 from hpcsweep.render.facts import RunFacts
-from hpcsweep.render.script import ScriptFacts, render_script
+from hpcsweep.render.script import ScriptFacts, render_script, shared_shell_texts
 from hpcsweep.render.task import TaskRenderer
 from hpcsweep.render.templates import read_runner, read_template
 from hpcsweep.runs.limits import site_limits
@@ -59,9 +59,17 @@ class ArrayWriter:
 
     def script(self, array: Array, chunks: Sequence[str]) -> str:
         """What is submitted."""
+        facts = self._script_facts(array, chunks)
+        return render_script(self._run.settings, facts, runner=read_runner(), read_template=read_template)
+
+    def shared_shell_texts(self, array: Array) -> dict[str, str]:
+        """``setup`` and ``teardown`` as they are evaluated."""
+        return shared_shell_texts(self._run.settings, self._script_facts(array, []))
+
+    def _script_facts(self, array: Array, chunks: Sequence[str]) -> ScriptFacts:
         run = self._run
         last = run.settings.finally_
-        facts = ScriptFacts(
+        return ScriptFacts(
             run=self._facts,
             tag=array.tag,
             array=array.number,
@@ -73,10 +81,9 @@ class ArrayWriter:
             names=run.names,
             directives=array_directives(run, array),
             enforces_time_limit=not run.scheduler.enforces_time_limit,
-            condition=last.when if last is not None and array.kind == "finally" else "",
-            total=run.ledger.total,
+            condition="" if last is None or array.awaits is None else last.when,
+            total=array.awaits or 0,
         )
-        return render_script(run.settings, facts, runner=read_runner(), read_template=read_template)
 
     def check(self, task: Task, request: Request) -> None:
         """Render one task's record, for its faults.

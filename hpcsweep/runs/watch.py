@@ -35,7 +35,7 @@ class Watch:
         run = self._run
         run.forget_ledger()
         fold, decision = look(run)
-        is_uncertain = any(array.submission in ("submitting", "uncertain") for array in run.ledger.arrays.values())
+        is_uncertain = any(array.is_uncertain for array in run.ledger.arrays.values())
         has_ended = decision.is_finished and not run.ledger.is_finished
         if (decision.actions or is_uncertain or has_ended) and self._may_write:
             self._advance()

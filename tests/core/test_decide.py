@@ -98,7 +98,7 @@ def test_a_failed_canary_holds_the_rest_until_release(make_scene):
     scene.plan(tasks=[0]).task_says("0.1", "0.1.done.1.1")
     decision = decide_for(scene, Policy(canary=1))
     assert decision.actions == ()
-    assert "task 0 failed" in decision.waiting[1]
+    assert "task 0 (job 70_0) failed" in decision.waiting[1]
     assert decision.is_finished  # nothing moves until somebody says so
     scene.write({"event": "released", "failures": 1})
     assert [plan.tasks for plan in plans(decide_for(scene, Policy(canary=1)))] == [(1, 2)]
