@@ -16,6 +16,7 @@ from hpcsweep.schedulers.base import Scheduler
 from hpcsweep.shell import is_installed
 from hpcsweep.space import Expansion, point_id
 from hpcsweep.sweepfile import Sweep, load_sweep, resolve_request
+from hpcsweep.sweepfile.yaml_reader import MAX_BYTES
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -70,7 +71,15 @@ def prepare(sweep: Sweep, path: str, options: SweepOptions) -> Prepared:
     Raises:
         HpcsweepError: whatever no task or no scheduler can take.
     """
-    expansion = sweep.space.expand(limit=options.limit)
+    return prepare_expanded(sweep, path, sweep.space.expand(limit=options.limit))
+
+
+def prepare_expanded(sweep: Sweep, path: str, expansion: Expansion) -> Prepared:
+    """The tasks of the points of an expansion, each checked.
+
+    Raises:
+        HpcsweepError: whatever no task or no scheduler can take.
+    """
     tasks = [Task(index=index, id=point_id(params), params=params) for index, params in enumerate(expansion.points)]
     scheduler = choose(sweep.settings.scheduler, is_installed)
     requests = {task.index: resolve_request(sweep.settings.resources, task.params, sweep.names) for task in tasks}
@@ -93,7 +102,8 @@ def read_sweep_bytes(path: str) -> bytes:
         HpcsweepError: it is not there (with what is), or cannot be read.
     """
     try:
-        return Path(path).read_bytes()
+        with Path(path).open("rb") as file:
+            return file.read(MAX_BYTES + 1)  # no more than is refused anyway: it may be a device
     except FileNotFoundError:
         near = sorted(str(other) for other in Path(path).parent.glob("*.y*ml"))[:5]
         raise HpcsweepError(f"there is no file {path}", f"there are: {', '.join(near)}" if near else "") from None

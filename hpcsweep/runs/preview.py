@@ -4,28 +4,33 @@ from __future__ import annotations
 
 import json
 import shlex
+from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import islice
 from typing import Any
 
 from hpcsweep.decide import policy_of
-from hpcsweep.model import Params, Task
+from hpcsweep.model import Params, Request, Task
 from hpcsweep.render.templates import read_runner
 from hpcsweep.runs.advance import array_job
 from hpcsweep.runs.imagine import imagine_run, plan_arrays
 from hpcsweep.runs.limits import site_limits
-from hpcsweep.runs.prepare import Prepared, SweepOptions, prepare, read_sweep
+from hpcsweep.runs.prepare import Prepared, SweepOptions, check_requests, prepare_expanded, read_sweep
 from hpcsweep.runs.run import Run
 from hpcsweep.runs.scripts import ArrayWriter
+from hpcsweep.schedulers import make_scheduler
 from hpcsweep.space import tree_lines
-from hpcsweep.sweepfile import Sweep, settings_to_json
+from hpcsweep.sweepfile import Sweep, resolve_request, settings_to_json
 from hpcsweep.sweepfile.units import format_time
 
-MOST_LOOKED_AT = 100_000
+MOST_LOOKED_AT = 1_000_000
 """Points that ``show`` looks at where a condition makes it necessary, or a resource depends on parameters."""
 
 HEAD = 10
+
+MOST_RENDERED = 1_000
+"""Tasks that go into the script that is shown: its first lines tell how many there are and what each of their chunks hashes to."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -87,33 +92,54 @@ def preview(path: str, options: SweepOptions) -> Preview:
         HpcsweepError: all that is wrong with the file.
     """
     sweep = read_sweep(path, options, needs_command=False)
-    count = sweep.space.known_count()
-    depends = any("{{" in str(value) or "{%" in str(value) for value in sweep.settings.resources.values())
-    look_at = HEAD if count is not None and not depends else MOST_LOOKED_AT
-    if options.limit is not None:
-        count = None if count is None else min(count, options.limit)
-        look_at = min(look_at, options.limit)
-    prepared = prepare(sweep, path, replace(options, limit=look_at))
-    if count is None:
-        count = len(prepared.tasks)
-    is_complete = look_at == HEAD or prepared.expansion.is_complete or options.limit == look_at
+    prepared, requests = _survey(sweep, path, options)
+    expansion = prepared.expansion
     run = imagine_run(prepared, name=options.name, jobs=None)
     arrays = plan_arrays(run, prepared)
-    size = arrays[0].size if arrays else 1
-    has_command = sweep.settings.command is not None
-    writer = ArrayWriter(run) if has_command else None
+    writer = ArrayWriter(run) if sweep.settings.command is not None and arrays else None
     return Preview(
         sweep=sweep,
         scheduler=prepared.scheduler,
-        points_count=count,
-        is_complete=is_complete,
-        dropped=prepared.expansion.dropped,
-        arrays=_count_arrays(run, count) if look_at == HEAD else sum(array.kind == "tasks" for array in arrays),
-        tree=tree_lines(sweep.space, prepared.expansion if look_at != HEAD and options.limit is None else None),
+        points_count=expansion.count,
+        is_complete=expansion.is_complete,
+        dropped=expansion.dropped,
+        arrays=_count_arrays(run, requests),
+        tree=tree_lines(sweep.space, expansion if sweep.space.known_count() is None and options.limit is None else None),
         head=prepared.tasks[:HEAD],
-        command=writer.command(arrays[0]) if writer and size else None,
+        command=writer.command(arrays[0]) if writer else None,
         script=writer.script(arrays[0], writer.chunks(arrays[0])) if writer else None,
     )
+
+
+def _survey(sweep: Sweep, path: str, options: SweepOptions) -> tuple[Prepared, Sequence[Counter[Request]]]:
+    """The first tasks, and how many tasks ask for what: those of the canary, and the others."""
+    space, settings = sweep.space, sweep.settings
+    total = space.known_count()
+    if total is not None and options.limit is not None:
+        total = min(total, options.limit)
+    resources = settings.resources
+    depends = any("{{" in str(value) or "{%" in str(value) for value in resources.values())
+    is_enough = total is not None and not depends
+    requests: tuple[Counter[Request], Counter[Request]] = (Counter(), Counter())
+
+    def count_request(index: int, params: Params) -> None:
+        requests[index >= settings.canary][resolve_request(resources, params, sweep.names)] += 1
+
+    expansion = space.survey(
+        limit=min(total or 0, MOST_RENDERED) if is_enough else options.limit,
+        look_at=MOST_LOOKED_AT,
+        keep=MOST_RENDERED,
+        visit=count_request if depends else None,
+    )
+    if total is not None and is_enough:
+        expansion = replace(expansion, count=total, is_complete=True)
+    if not depends:
+        canary = min(settings.canary, expansion.count)
+        request = resolve_request(resources, {}, sweep.names)
+        requests[0][request], requests[1][request] = canary, expansion.count - canary
+    prepared = prepare_expanded(sweep, path, expansion)
+    check_requests(make_scheduler(prepared.scheduler), sweep, {*requests[0], *requests[1]}, prepared.scheduler)
+    return prepared, requests
 
 
 def dry_run(prepared: Prepared, *, name: str | None, jobs: int | None) -> Iterable[tuple[str, str]]:
@@ -132,7 +158,7 @@ def dry_run(prepared: Prepared, *, name: str | None, jobs: int | None) -> Iterab
         for number, chunk in enumerate(chunks):
             yield str(paths.chunk(number)), chunk
         yield str(paths.script), writer.script(array, chunks)
-        command = run.scheduler.submit_cmd(array_job(run, array, policy_of(run.settings), ()))
+        command = run.scheduler.submit_cmd(array_job(run, array, policy_of(run.settings)))
         yield f"array {array.number:03d}: {array.size} elements", shlex.join(command.argv)
 
 
@@ -143,9 +169,10 @@ def shorten_script(script: str) -> str:
     return script.replace(runner, f"# ... {lines} lines: the functions of hpcsweep's runner ...")
 
 
-def _count_arrays(run: Run, tasks: int) -> int:
+def _count_arrays(run: Run, requests: Iterable[Counter[Request]]) -> int:
+    """One array for each request, or more of them where the site does not take so many tasks in one."""
     size = 1 if run.settings.array_mode == "jobs" else site_limits(run).max_array_size
-    return -(-tasks // size)
+    return sum(-(-tasks // size) for counted in requests for tasks in counted.values())
 
 
 def _flat(data: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:

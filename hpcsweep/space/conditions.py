@@ -33,8 +33,14 @@ class Expression(Protocol):
 
 @dataclass(kw_only=True)
 class Tally:
-    """What happened to points on their way: equal ones dropped (some of them shown), how many each condition rejected."""
+    """What happened to points on their way: equal ones dropped (some of them shown), how many each condition rejected.
 
+    ``looked_at`` counts base points; at ``most_looked_at`` the walk ends, and ``is_cut`` says so.
+    """
+
+    most_looked_at: int | None = None
+    looked_at: int = 0
+    is_cut: bool = False
     dropped: int = 0
     examples: list[Point] = field(default_factory=list)
     rejected: dict[str, int] = field(default_factory=dict)

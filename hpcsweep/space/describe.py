@@ -57,7 +57,7 @@ def _total_lines(space: SweepSpace, expansion: Expansion | None) -> list[str]:
     if expansion.dropped:
         examples = ", ".join(_short(point) for point in expansion.examples)
         lines.append(f"equal points dropped: {expansion.dropped:,} ({examples})")
-    total = _counted(len(expansion.points), "point")
+    total = _counted(expansion.count, "point")
     return [*lines, total if expansion.is_complete else f"more than {total}, looked at no further"]
 
 

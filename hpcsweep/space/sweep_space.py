@@ -19,7 +19,7 @@ from hpcsweep.space.node import Node, Point, Profile, SpaceError, distinct_profi
 from hpcsweep.space.sampling import Accept, Sample, sample_points
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping, Sequence
+    from collections.abc import Callable, Iterator, Mapping, Sequence
 
 MAX_POINTS = 10_000_000
 """More points than this are not expanded without a limit: no scheduler takes them."""
@@ -30,10 +30,12 @@ class Expansion:
     """The points, and what happened on the way to them.
 
     ``dropped`` counts points equal to an earlier one (``examples`` shows some), ``rejected`` base points by the text of the
-    condition. ``is_complete``: false when a limit ended it; the counts are then those of what was looked at.
+    condition. ``is_complete``: false when a limit ended it; the counts are then those of what was looked at. ``count``: how
+    many points there were, where ``points`` has only the first of them.
     """
 
     points: list[Point]
+    count: int
     dropped: int = 0
     examples: tuple[Point, ...] = ()
     rejected: Mapping[str, int] = field(default_factory=dict)
@@ -119,12 +121,28 @@ class SweepSpace:
                 f"the space has {self.tree.count():,} points, more than the {MAX_POINTS:,} that a run can hold",
                 "draw from it with sample: {n: 1000}, or take the first ones with --limit",
             )
-        tally = Tally()
+        return self.survey(limit=limit, look_at=MAX_POINTS if self.has_conditions else None)
+
+    def survey(
+        self, *, limit: int | None, look_at: int | None, keep: int | None = None, visit: Callable[[int, Point], None] | None = None
+    ) -> Expansion:
+        """As ``expand``, looking at no more than ``look_at`` base points; of the points found only the first ``keep`` are kept.
+
+        ``visit`` is called with each point and its number.
+        """
+        tally = Tally(most_looked_at=look_at)
         stream = self._points(tally)
-        points = list(islice(stream, limit))
-        is_complete = limit is None or len(points) < limit or next(stream, None) is None
+        points: list[Point] = []
+        count = 0
+        for count, point in enumerate(islice(stream, limit), 1):
+            if keep is None or count <= keep:
+                points.append(point)
+            if visit:
+                visit(count - 1, point)
+        is_complete = not tally.is_cut and (limit is None or count < limit or next(stream, None) is None)
         return Expansion(
             points=points,
+            count=count,
             dropped=tally.dropped,
             examples=tuple(tally.examples),
             rejected=tally.rejected,
@@ -155,6 +173,10 @@ class SweepSpace:
             return
         seen: dict[str, tuple[Profile, ...]] = {}
         for base, profile in self.tree.walk():
+            if tally.looked_at == tally.most_looked_at:
+                tally.is_cut = True
+                return
+            tally.looked_at += 1
             earlier: tuple[Profile, ...] = ()
             if not self.tree.is_distinct:
                 key = point_id(base)
@@ -255,6 +277,12 @@ def _no_points(tally: Tally) -> HpcsweepError:
     last = [text for text, number in tally.rejected.items() if number]
     if not last:
         return HpcsweepError("the space comes to no points")
+    if tally.is_cut:
+        return HpcsweepError(
+            f"none of the first {tally.looked_at:,} points of the space is left: the last of them "
+            f"({tally.rejected[last[-1]]:,}) were rejected by {last[-1]}",
+            "narrow the space to where the condition holds; no more of it is looked at",
+        )
     return HpcsweepError(
         f"the space comes to no points: the last of them ({tally.rejected[last[-1]]:,}) were rejected by {last[-1]}",
         "loosen that condition, or the values that it meets",
