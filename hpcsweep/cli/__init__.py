@@ -5,8 +5,10 @@ from __future__ import annotations
 import argparse
 import importlib
 from collections.abc import Sequence
+from pathlib import Path
 
 from hpcsweep._version import __version__
+from hpcsweep.errors import HpcsweepError
 
 COMMANDS: dict[str, str] = {
     "submit": "make a run of a sweep file and hand it to the scheduler",
@@ -45,6 +47,10 @@ def run_command(argv: Sequence[str]) -> int:
         return 2
     run = args.run_command
     del args.run_command, args.command
+    try:
+        Path.cwd()
+    except OSError as error:
+        raise HpcsweepError(f"the folder you are in cannot be found: {error.strerror}", "cd to another one") from None
     code: int = run(**vars(args))
     return code
 

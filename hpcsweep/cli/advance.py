@@ -20,7 +20,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
 
 
-def run(run: str | None, runs_dir: str | None, wait_lock: str, *, quiet: bool, now: bool) -> int:
+def run(run: str | None, runs_dir: str | None, wait_lock: float, *, quiet: bool, now: bool) -> int:
     """One turn of the loop; 0 when nothing is left to do now, 4 when the scheduler is out of reach.
 
     Raises:

@@ -18,7 +18,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     options.add_wait_lock(parser)
 
 
-def run(run: str, runs_dir: str | None, wait_lock: str, *, keep: bool) -> int:
+def run(run: str, runs_dir: str | None, wait_lock: float, *, keep: bool) -> int:
     """Archive; refused while anything of the run is live."""
     opened = open_run(runs_dir, run)
     with turn_of(opened, wait_lock, "archive"):

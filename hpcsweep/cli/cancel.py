@@ -21,15 +21,15 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     options.add_wait_lock(parser)
 
 
-def run(run: str, runs_dir: str | None, tasks: str | None, wait_lock: str) -> int:
+def run(run: str, runs_dir: str | None, tasks: str | None, wait_lock: float) -> int:
     """Cancel; what has ended stays as it ended.
 
     Raises:
         SchedulerUnreachable: the scheduler was not told.
     """
     opened = open_run(runs_dir, run)
+    chosen = parse_tasks(tasks, opened.ledger) if tasks is not None else None
     with turn_of(opened, wait_lock, "cancel") as turn:
-        chosen = parse_tasks(tasks, opened.ledger) if tasks is not None else None
         fold = observe(opened)
         done = cancel(turn, fold, chosen)
     if done.signalled:

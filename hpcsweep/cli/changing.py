@@ -11,16 +11,9 @@ from hpcsweep.runs.run import Run
 from hpcsweep.runs.turn import Turn, open_turn
 
 
-def parse_wait(text: str) -> float:
-    """``--wait-lock 90s`` in seconds; ``0`` for not at all."""
-    from hpcsweep.sweepfile.units import parse_time  # noqa: PLC0415
-
-    return 0.0 if text == "0" else float(parse_time(text))
-
-
-def turn_of(run: Run, wait_lock: str, command: str) -> AbstractContextManager[Turn]:
+def turn_of(run: Run, wait_lock: float, command: str) -> AbstractContextManager[Turn]:
     """Hold the run's lock for one command."""
-    return open_turn(run, wait_s=parse_wait(wait_lock), command=command)
+    return open_turn(run, wait_s=wait_lock, command=command)
 
 
 def raise_unsettled(run: Run, report: Report) -> None:

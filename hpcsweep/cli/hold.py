@@ -17,7 +17,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     options.add_wait_lock(parser)
 
 
-def run(run: str | None, runs_dir: str | None, wait_lock: str) -> int:
+def run(run: str | None, runs_dir: str | None, wait_lock: float) -> int:
     """Let nothing more of a run start; what runs goes on."""
     opened = open_run(runs_dir, run)
     with turn_of(opened, wait_lock, "hold") as turn:

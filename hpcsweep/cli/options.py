@@ -22,6 +22,7 @@ def add_wait_lock(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--wait-lock",
         metavar="TIME",
+        type=seconds,
         default="30s",
         help="how long to wait while another command changes the run, like 90s or 5m (default: %(default)s)",
     )
@@ -66,9 +67,27 @@ def add_sweep(parser: argparse.ArgumentParser) -> None:
     )
 
 
+def seconds(text: str) -> float:
+    """A time like ``90s`` or ``2h`` in seconds, ``0`` for none, for argparse."""
+    from hpcsweep.errors import HpcsweepError  # noqa: PLC0415
+    from hpcsweep.sweepfile.units import parse_time  # noqa: PLC0415
+
+    try:
+        return 0.0 if text == "0" else float(parse_time(text))
+    except HpcsweepError as error:
+        raise argparse.ArgumentTypeError(f"{error.message}: {error.hint}") from None
+
+
+def count(text: str) -> int:
+    """A whole number, not below zero, for argparse."""
+    if not (text.isascii() and text.isdigit() and len(text) < 10):
+        raise argparse.ArgumentTypeError(f"{text!r} is not a whole number")
+    return int(text)
+
+
 def positive(text: str) -> int:
     """A whole number above zero, for argparse."""
-    number = int(text) if text.isascii() and text.isdigit() else 0
+    number = int(text) if text.isascii() and text.isdigit() and len(text) < 10 else 0
     if number < 1:
         raise argparse.ArgumentTypeError(f"{text!r} is not a whole number above 0")
     return number

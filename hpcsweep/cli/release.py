@@ -18,7 +18,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     options.add_wait_lock(parser)
 
 
-def run(run: str | None, runs_dir: str | None, wait_lock: str) -> int:
+def run(run: str | None, runs_dir: str | None, wait_lock: float) -> int:
     """Undo hold; go on after a failed canary or too many failures."""
     opened = open_run(runs_dir, run)
     with turn_of(opened, wait_lock, "release") as turn:

@@ -12,7 +12,7 @@ from hpcsweep.runs.advance import advance
 from hpcsweep.runs.control import mark_resubmit
 from hpcsweep.runs.observe import observe
 from hpcsweep.runs.run import open_run
-from hpcsweep.runs.select import parse_states, parse_tasks, tasks_to_resubmit
+from hpcsweep.runs.select import is_finally_to_resubmit, parse_states, parse_tasks, tasks_to_resubmit
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -26,12 +26,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     options.add_wait_lock(parser)
 
 
-def run(run: str | None, runs_dir: str | None, state: str | None, tasks: str | None, wait_lock: str, *, dry_run: bool) -> int:
+def run(run: str | None, runs_dir: str | None, state: str | None, tasks: str | None, wait_lock: float, *, dry_run: bool) -> int:
     """Mark the tasks and advance; 0 also when there is nothing to run again."""
     opened = open_run(runs_dir, run)
     states = parse_states(state) if state is not None else None
+    chosen = parse_tasks(tasks, opened.ledger) if tasks is not None else None
     with turn_of(opened, wait_lock, "resubmit") as turn:
-        chosen = parse_tasks(tasks, opened.ledger) if tasks is not None else None
         fold = observe(opened)
         again = tasks_to_resubmit(fold, states, chosen)
         if chosen is not None:
@@ -39,17 +39,19 @@ def run(run: str | None, runs_dir: str | None, state: str | None, tasks: str | N
             if left:
                 words = ", ".join(f"{index} ({fold.views[index].state})" for index in left[:10])
                 output.note(f"left as they are: tasks {words}{' ...' if len(left) > 10 else ''}")
-        if not again:
+        again_finally = chosen is None and is_finally_to_resubmit(fold, states)
+        if not again and not again_finally:
             output.say(f"{opened.name}: nothing to run again")
             if fold.evidence.live_message:
                 raise SchedulerUnreachable(f"the scheduler did not answer: {fold.evidence.live_message}", "try again later")
             return 0
+        what = f"{len(again)}: {output.tasks_words(again, 2000)}" if again else "the command after the tasks"
         if dry_run:
-            output.say(f"{opened.name}: would run again {len(again)}: {output.tasks_words(again, 2000)}")
+            output.say(f"{opened.name}: would run again {what}")
             return 0
-        mark_resubmit(turn, again)
+        mark_resubmit(turn, fold, again)
         report = advance(turn)
-    output.say(f"{opened.name}: runs again {len(again)}: {output.tasks_words(again, 2000)}")
+    output.say(f"{opened.name}: runs again {what}")
     tell_report(opened, report)
     raise_unsettled(opened, report)
     return 0

@@ -18,7 +18,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     options.add_wait_lock(parser)
 
 
-def run(run: str, runs_dir: str | None, wait_lock: str, *, dry_run: bool) -> int:
+def run(run: str, runs_dir: str | None, wait_lock: float, *, dry_run: bool) -> int:
     """Remove; refused while anything of the run is live."""
     opened = open_run(runs_dir, run)
     size = measure_run(opened)

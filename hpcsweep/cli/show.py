@@ -44,6 +44,7 @@ def run(
             output.say(json.dumps(point, ensure_ascii=False))
         return 0
     if as_json:
+        output.note(*seen.sweep.warnings)
         output.print_json(seen.to_json())
         return 0
     output.note(*seen.sweep.warnings)

@@ -52,7 +52,7 @@ def run(
 
     made, report = submit(prepared, name=name, jobs=jobs, after=jobs_of(after, prepared))
     tell_report(made, report)
-    output.say(f"{made.name}: {made.paths.root}")
+    output.say_now(f"{made.name}: {made.paths.root}")
     raise_unsettled(made, report)
     if not watch:
         output.say(f"look: hpcsweep status {made.handle}")

@@ -14,21 +14,18 @@ from hpcsweep.runs.watch import Watch
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """The options of ``hpcsweep wait``."""
     options.add_run(parser)
-    parser.add_argument("--timeout", metavar="TIME", help="give up after this time, like 2h")
+    parser.add_argument("--timeout", metavar="TIME", type=options.seconds, help="give up after this time, like 2h")
 
 
-def run(run: str | None, runs_dir: str | None, timeout: str | None) -> int:
+def run(run: str | None, runs_dir: str | None, timeout: float | None) -> int:
     """Wait, advancing the run meanwhile as ``--watch`` does."""
-    from hpcsweep.sweepfile.units import parse_time  # noqa: PLC0415
-
     opened = open_run(runs_dir, run)
-    limit_s = parse_time(timeout) if timeout is not None else None
     start = time.monotonic()
     watch = Watch(opened, command="wait")
     while not (status := watch.turn()).is_finished:
-        left_s = None if limit_s is None else limit_s - (time.monotonic() - start)
+        left_s = None if timeout is None else timeout - (time.monotonic() - start)
         if left_s is not None and left_s <= 0:
-            output.note(f"{opened.name} has not ended after {timeout}")
+            output.note(f"{opened.name} has not ended after {output.format_seconds(timeout or 0)}")
             return 1
         time.sleep(watch.interval_s if left_s is None else min(watch.interval_s, max(0.05, left_s)))
     counts = ", ".join(f"{number} {state}" for state, number in status.counts.items())

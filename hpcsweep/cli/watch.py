@@ -48,7 +48,7 @@ def _watch_plain(opened: Run) -> Status:
         status = watch.turn()
         counts = ", ".join(f"{number} {state}" for state, number in status.counts.items())
         if counts != told and (status.is_finished or time.monotonic() - told_at >= PLAIN_EVERY_S):
-            output.say(f"{opened.name}: {counts}")
+            output.say_now(f"{opened.name}: {counts}")
             told, told_at = counts, time.monotonic()
         if status.is_finished:
             output.say(*screen(opened, status, output.style_of()))

@@ -75,8 +75,7 @@ def render_script(
         environment=_load_environment(facts.run),
         header=render_header(settings, facts),
         runner=runner.rstrip("\n"),
-        setup=_shell_text(settings.setup, "setup", facts.names, extra),
-        teardown=_shell_text(settings.teardown, "teardown", facts.names, extra),
+        **shared_shell_texts(settings, facts),
         contain="" if settings.container is None else container_function(settings.container, facts.run.run_dir, facts.run.cwd),
     )
     source = settings.template_path or "the template"
@@ -85,6 +84,17 @@ def render_script(
     check_script(script, source)
     prefix = _PREFIXES.get(facts.run.scheduler)
     return script if prefix is None else add_directives(script, list(facts.directives), prefix, source)
+
+
+def shared_shell_texts(settings: Settings, facts: ScriptFacts) -> dict[str, str]:
+    """``setup`` and ``teardown``, rendered.
+
+    Raises:
+        HpcsweepError: one of them cannot be.
+    """
+    extra = {"resources": resource_facts(facts.request), "hpcsweep": facts.run.as_mapping()}
+    texts = {"setup": settings.setup, "teardown": settings.teardown}
+    return {key: _shell_text(text, key, facts.names, extra) for key, text in texts.items()}
 
 
 def render_header(settings: Settings, facts: ScriptFacts) -> str:

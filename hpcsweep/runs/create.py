@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import time
 from collections.abc import Sequence
 from pathlib import Path
@@ -24,6 +25,9 @@ from hpcsweep.store import (
     write_run_json,
     write_tasks,
 )
+
+_JOB_ID = {"local": re.compile(r"\d+-\d+-[0-9a-f]+", re.ASCII), "slurm": re.compile(r"\d+(_\d+)?", re.ASCII)}
+_ANY_JOB_ID = re.compile(r"\d[\w.\[\]-]*", re.ASCII)
 
 
 def submit(prepared: Prepared, *, name: str | None, jobs: int | None, after: tuple[str, ...]) -> tuple[Run, Report]:
@@ -95,7 +99,7 @@ def jobs_of(texts: Sequence[str], prepared: Prepared) -> tuple[str, ...]:
         try:
             run = Run(find_run(Path(prepared.settings.runs_dir), text))
         except HpcsweepError:
-            if not text[:1].isdigit():
+            if not _JOB_ID.get(prepared.scheduler, _ANY_JOB_ID).fullmatch(text):
                 raise
             jobs.append(text)
             continue

@@ -47,10 +47,18 @@ def environment_text(environ: Mapping[str, str]) -> str:
 def who_and_where() -> dict[str, Any]:
     """User, host and versions."""
     return {
-        "user": getpass.getuser(),
+        "user": _user_name(),
         "host": platform.node(),
         "versions": {"hpcsweep": __version__, "python": platform.python_version(), "platform": platform.platform()},
     }
+
+
+def _user_name() -> str:
+    """The user's name; in a container, where the number may have none, the number."""
+    try:
+        return getpass.getuser()
+    except (KeyError, OSError, ImportError):
+        return str(os.getuid())
 
 
 def git_state(folder: Path) -> dict[str, Any] | None:

@@ -75,15 +75,19 @@ def check_rendering(prepared: Prepared) -> None:
     for task in run.tasks:
         writer.check(task, prepared.requests[task.index])
     for array in plan_arrays(run, prepared)[:1]:
-        _check_syntax(writer.script(array, []), "the job script (setup, teardown, template)")
+        for key, text in writer.shared_shell_texts(array).items():
+            _check_syntax(text, f"`{key}`")
+        _check_syntax(writer.script(array, []), "the job script (its template)")
         command = writer.command(array)
         _check_syntax(command, "the command of task 0")
 
 
 def _check_syntax(text: str, what: str) -> None:
-    if len(text.encode("utf-8", "replace")) > MOST_CHECKED_BYTES:
+    if not text or len(text.encode("utf-8", "replace")) > MOST_CHECKED_BYTES:
         return
     answer = run_command(Command(argv=("bash", "-n", "-c", text, "bash")))
+    if answer.returncode not in (0, None) and "extglob" in text:  # what it turns on by itself is not on under -n
+        answer = run_command(Command(argv=("bash", "-O", "extglob", "-n", "-c", text, "bash")))
     if answer.returncode not in (0, None):
         said = answer.stderr.strip().replace("bash: -c: ", "").replace("bash: ", "")
         raise HpcsweepError(f"{what} is no bash: {said}", "`hpcsweep show` prints it")

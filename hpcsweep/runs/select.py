@@ -8,11 +8,12 @@ from collections.abc import Iterable
 from hpcsweep.errors import HpcsweepError
 from hpcsweep.fold import Fold
 from hpcsweep.ledger import Ledger
-from hpcsweep.ranges import format_ranges, parse_ranges
+from hpcsweep.ranges import parse_ranges
 from hpcsweep.states import FACTS, State
 
 _JOB_ID = re.compile(r"(?P<job>[A-Za-z0-9.-]+)_(?:(?P<one>\d+)|\[(?P<many>[\d,-]+)\])")
-_PARTS = re.compile(r"[^,\[\]\s]+(?:\[[^\]]*\])?")
+_PARTS = re.compile(r"[^,\[\]\s]+(?:\[[^\[\]]*\])?")
+_HINT = "tasks are given as 3,17-20, or by a scheduler's id like 4711_3"
 
 
 def parse_tasks(text: str, ledger: Ledger) -> list[int]:
@@ -21,31 +22,39 @@ def parse_tasks(text: str, ledger: Ledger) -> list[int]:
     Raises:
         HpcsweepError: for an index out of range, an id that is none of this run's, or something that is neither.
     """
+    if _PARTS.sub("", text).strip(", \t\n"):
+        raise HpcsweepError(f"{text!r} names no tasks", _HINT)
     tasks: set[int] = set()
     for part in _PARTS.findall(text):
         match = _JOB_ID.fullmatch(part)
-        if match:
-            tasks.update(_tasks_of_job(match, part, ledger))
-            continue
-        try:
-            named = set(parse_ranges(part))
-            error = None
-        except ValueError as reason:
-            named, error = set(), reason
-        if error is not None or max(named) >= ledger.total:
-            # A number is a task's, and only where there is no such task a job's: a single job, or all of an array.
-            whole_job = [task for array in ledger.arrays.values() if array.job == part for task in array.tasks]
-            if error is not None and not whole_job:
-                hint = "tasks are given as 3,17-20, or by a scheduler's id like 4711_3"
-                raise HpcsweepError(f"--tasks: {error}", hint)
-            named = set(whole_job) or named
-        tasks |= named
+        tasks.update(_tasks_of_job(match, part, ledger) if match else _tasks_of_part(part, ledger))
     if not tasks:
-        raise HpcsweepError(f"{text!r} names no task", "tasks are given as 3,17-20, or by a scheduler's id like 4711_3")
-    beyond = [task for task in tasks if task >= ledger.total]
-    if beyond:
-        raise HpcsweepError(f"there is no task {format_ranges(beyond)}: the run's tasks are 0-{ledger.total - 1}")
+        raise HpcsweepError(f"{text!r} names no task", _HINT)
     return sorted(task for task in tasks if task >= 0)
+
+
+def _tasks_of_part(part: str, ledger: Ledger) -> Iterable[int]:
+    """A number is a task's, and only where there is no such task a job's: a single job, or all of an array."""
+    try:
+        tasks = _numbers_below(ledger.total, part)
+        problem = f"there is no task {part}: the run's tasks are 0-{ledger.total - 1}"
+    except ValueError as error:
+        tasks, problem = None, f"--tasks: {error}"
+    if tasks is None:
+        tasks = [task for array in ledger.arrays.values() if array.job == part for task in array.tasks]
+    if not tasks:
+        raise HpcsweepError(problem, _HINT)
+    return tasks
+
+
+def _numbers_below(size: int, ranges: str) -> list[int] | None:
+    """The numbers of ``ranges``; None when one is not below ``size`` (a range may name more than a memory holds)."""
+    numbers = []
+    for number in parse_ranges(ranges):
+        if number >= size:
+            return None
+        numbers.append(number)
+    return numbers
 
 
 def _tasks_of_job(match: re.Match[str], part: str, ledger: Ledger) -> Iterable[int]:
@@ -53,12 +62,13 @@ def _tasks_of_job(match: re.Match[str], part: str, ledger: Ledger) -> Iterable[i
     if not arrays:
         known = ", ".join(sorted({array.job for array in ledger.arrays.values() if array.job}))
         raise HpcsweepError(f"{part} is no job of this run", f"its jobs are {known}" if known else "it has no jobs yet")
-    elements = [int(match["one"])] if match["one"] else list(parse_ranges(match["many"]))
-    beyond = [element for element in elements if element >= arrays[0].size]
-    if beyond:
-        raise HpcsweepError(
-            f"job {match['job']} has no element {format_ranges(beyond)}: its elements are 0-{arrays[0].size - 1}"
-        )
+    named = match["one"] or match["many"]
+    try:
+        elements = _numbers_below(arrays[0].size, named)
+    except ValueError as error:
+        raise HpcsweepError(f"{part}: {error}", _HINT) from None
+    if elements is None:
+        raise HpcsweepError(f"job {match['job']} has no element {named}: its elements are 0-{arrays[0].size - 1}")
     return [arrays[0].tasks[element] for element in elements]
 
 
@@ -90,3 +100,11 @@ def tasks_to_resubmit(fold: Fold, states: frozenset[State] | None, tasks: list[i
         for view in chosen
         if not view.is_wanted and view.state in states and FACTS[view.state].is_ended and not FACTS[view.state].is_success
     ]
+
+
+def is_finally_to_resubmit(fold: Fold, states: frozenset[State] | None) -> bool:
+    """Whether ``resubmit`` takes the command after the tasks: by the same rule, when it has run."""
+    view = fold.finally_view
+    if view is None or view.is_wanted or not view.is_begun or not FACTS[view.state].is_ended:
+        return False
+    return FACTS[view.state].is_failure if states is None else view.state in states and not FACTS[view.state].is_success

@@ -8,11 +8,14 @@ import os
 import signal
 import subprocess
 import sys
+import tempfile
 import textwrap
 import time
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
+
+from hpcsweep.__main__ import main
 
 ROOT = Path(__file__).parents[2]
 ENDED = {"done", "stopped", "failed", "timeout", "oom", "node_fail", "preempted", "cancelled", "lost"}
@@ -106,6 +109,29 @@ class User:
                 with contextlib.suppress(ProcessLookupError, PermissionError):
                     os.kill(pid, signal.SIGKILL)
             time.sleep(0.02)
+
+
+def run_as_another(folder: Path, *words: str | Path, uid: int = 54321) -> tuple[int, str]:
+    """Run a command in a child of this process that has given up all rights; its exit code and standard error."""
+    with tempfile.TemporaryFile() as stderr:
+        child = os.fork()
+        if child == 0:
+            code = 99
+            try:
+                os.setgroups([])
+                os.setgid(uid)
+                os.setuid(uid)
+                os.chdir(folder)
+                os.environ.update(HOME=str(folder), PWD=str(folder), USER="", LOGNAME="")
+                sys.stdout = open(os.devnull, "w", encoding="utf-8")  # noqa: PTH123, SIM115 - the child ends in a moment
+                sys.stderr = open(stderr.fileno(), "w", encoding="utf-8", closefd=False)  # noqa: SIM115
+                code = main([str(word) for word in words])
+                sys.stderr.flush()
+            finally:
+                os._exit(code)
+        code = os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
+        stderr.seek(0)
+        return code, stderr.read().decode()
 
 
 def find_marked(folder: str) -> list[int]:

@@ -62,7 +62,7 @@ class TestSubmit:
         sweep = user.sweep("{command: 'true', space: {}, scheduler: local}")
         user("submit", sweep)
         assert "run-02: submitted 1 task" in user("submit", sweep)
-        assert [run["name"] for run in json.loads(user("list", "--json"))] == ["run-01", "run-02"]
+        assert [run["run"] for run in json.loads(user("list", "--json"))] == ["run-01", "run-02"]
 
     def test_name_params_settings_limit(self, user):
         user(
@@ -90,7 +90,7 @@ class TestSubmit:
         assert tree(user.folder) == before
         for part in ("sweep.yaml", "tasks.jsonl", "run.json", "tasks/0000.sh", "script.sh", "localqueue.py submit"):
             assert part in out
-        assert "echo \"this is task 3\"" in out
+        assert 'echo "this is task 3"' in out
 
     def test_watch_ends_with_the_table(self, user):
         done = user.run("submit", user.sweep(FOUR), "--watch")
@@ -141,7 +141,9 @@ class TestShow:
         assert [json.loads(line) for line in lines] == [{"x": 0}, {"x": 1}]
 
     def test_of_a_million_points_is_not_an_enumeration(self, user):
-        sweep = user.sweep("{command: 'echo {{ a }}', space: {a: {range: [1, 1000000]}, b: {range: [1, 1000000]}}, scheduler: local}")
+        sweep = user.sweep(
+            "{command: 'echo {{ a }}', space: {a: {range: [1, 1000000]}, b: {range: [1, 1000000]}}, scheduler: local}"
+        )
         assert json.loads(user("show", sweep, "--json"))["points"] == 10**12
 
 
@@ -168,8 +170,8 @@ class TestStatus:
     def test_failed_and_tasks(self, four):
         job = four.status()["arrays"][0]["job"]
         assert re.findall(r"task (\d+)", four("status", "--failed")) == ["2"]
-        assert re.findall(r"^  task (\d+)", four("status", "--tasks", "0,2-3"), re.M) == ["0", "2", "3"]
-        assert re.findall(r"^  task (\d+)", four("status", "--tasks", f"{job}_[1-2]"), re.M) == ["1", "2"]
+        assert re.findall(r"^  task (\d+)", four("status", "--tasks", "0,2-3"), re.MULTILINE) == ["0", "2", "3"]
+        assert re.findall(r"^  task (\d+)", four("status", "--tasks", f"{job}_[1-2]"), re.MULTILINE) == ["1", "2"]
         assert [task["index"] for task in json.loads(four("status", "--json", "--tasks", "3,1"))["tasks"]] == [1, 3]
         assert [task["index"] for task in json.loads(four("status", "--json", "--failed"))["tasks"]] == [2]
 
@@ -287,7 +289,12 @@ class TestStreams:
     def test_a_reader_that_leaves(self, four):
         for words in (["status", "--json"], ["show", "sweep.yaml"], ["collect", "--csv"], ["logs", "0-3"], ["--help"]):
             with subprocess.Popen(
-                four.argv(*words), cwd=four.folder, env=four.environ(), stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+                four.argv(*words),
+                cwd=four.folder,
+                env=four.environ(),
+                stdout=subprocess.PIPE,
+                stderr=subprocess.PIPE,
+                text=True,
             ) as process:
                 process.stdout.close()
                 assert process.stderr.read() == ""
