@@ -94,7 +94,7 @@ def decide(fold: Fold, policy: Policy, request_of: Callable[[int], Request], now
     actions: list[Action] = []
     notes: list[str] = []
     again = _arrays_to_submit_again(fold, policy, now)
-    cancelled = _cancelled_unseen(fold)
+    cancelled = cancelled_unseen(fold)
     if cancelled:
         actions.append(EndAttempts(attempts=cancelled))
     if not ledger.is_held:
@@ -197,7 +197,7 @@ def _is_to_come(fold: Fold, array: Array, task: int) -> bool:
     return view is not None and not view.is_begun
 
 
-def _cancelled_unseen(fold: Fold) -> tuple[tuple[int, int, int], ...]:
+def cancelled_unseen(fold: Fold) -> tuple[tuple[int, int, int], ...]:
     """Cancelled attempts of arrays that the scheduler may not have, and so could not be told of: they are revoked."""
     found = []
     for task, attempt in sorted(fold.ledger.cancelled - fold.ledger.revoked):

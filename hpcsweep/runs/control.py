@@ -4,14 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass, field
+from typing import Literal
 
-from hpcsweep.decide import count_failures
+from hpcsweep.decide import cancelled_unseen, count_failures, failed_canaries, is_over_limit, policy_of
 from hpcsweep.errors import HpcsweepError, SchedulerUnreachable
-from hpcsweep.fold import Fold
+from hpcsweep.fold import FINALLY, Fold
 from hpcsweep.ledger import Array
 from hpcsweep.model import Completed
 from hpcsweep.ranges import format_ranges
 from hpcsweep.runs.advance import record_what_is_known
+from hpcsweep.runs.endings import end_attempts, names_of
 from hpcsweep.runs.observe import observe
 from hpcsweep.runs.run import Run
 from hpcsweep.runs.turn import Turn
@@ -30,9 +32,11 @@ class Cancelled:
     ended: list[int] = field(default_factory=list)  # had ended before
 
 
-def mark_resubmit(turn: Turn, tasks: Iterable[int]) -> None:
-    """Write that these tasks shall have another attempt; ``advance`` then makes it."""
-    turn.write({"event": "resubmit", "tasks": format_ranges(tasks)})
+def mark_resubmit(turn: Turn, fold: Fold, tasks: Iterable[int]) -> None:
+    """Write that these tasks shall have another attempt, and with them the command after them, if it has begun already."""
+    last = fold.finally_view
+    names = [*tasks, *([FINALLY] if last is not None and last.is_begun else [])]
+    turn.write({"event": "resubmit", **names_of(names)})
 
 
 def cancel(turn: Turn, fold: Fold, tasks: list[int] | None) -> Cancelled:
@@ -44,7 +48,7 @@ def cancel(turn: Turn, fold: Fold, tasks: list[int] | None) -> Cancelled:
     run = turn.run
     chosen = fold.views if tasks is None else [fold.views[task] for task in tasks]
     ended = [view.index for view in chosen if FACTS[view.state].is_ended and not view.is_wanted]
-    open_views = [view for view in chosen if view.index not in set(ended)]
+    open_views = [view for view in chosen if view.is_wanted or not FACTS[view.state].is_ended]
     withdrawn = [view.index for view in open_views if not FACTS[view.state].is_live]
     live = [view for view in open_views if FACTS[view.state].is_live]
     last = fold.finally_view
@@ -58,19 +62,31 @@ def cancel(turn: Turn, fold: Fold, tasks: list[int] | None) -> Cancelled:
     for view in [*live, *([last] if is_last_live and last is not None else [])]:
         if view.array is not None and view.element is not None:
             by_array.setdefault(view.array, []).append(view.element)
+    # All markers first: they reach every runner, whatever becomes of the scheduler's commands.
     for number, elements in by_array.items():
-        _cancel_elements(run, run.ledger.arrays[number], elements)
+        _mark_elements(run, run.ledger.arrays[number], elements)
+    end_attempts(turn, fold, cancelled_unseen(Fold(run.ledger, fold.evidence, run.ledger.total)))
+    answers = [_cancel_elements(run, run.ledger.arrays[number], elements) for number, elements in by_array.items()]
+    for error in filter(None, answers):
+        raise error
     return Cancelled(withdrawn=withdrawn, signalled=[view.index for view in live], ended=ended)
 
 
-def _cancel_elements(run: Run, array: Array, elements: list[int]) -> None:
-    is_whole = len(elements) == array.size
+def _mark_elements(run: Run, array: Array, elements: list[int]) -> None:
     tasks = [array.tasks[element] for element in elements]
-    marked = None if is_whole else [(task, array.attempt_of(task)) for task in tasks]
+    marked = None if len(elements) == array.size else [(task, array.attempt_of(task)) for task in tasks]
     mark_cancel(run.paths.array(array.number).events, marked)
+
+
+def _cancel_elements(run: Run, array: Array, elements: list[int]) -> HpcsweepError | None:
+    """Tell the scheduler; what it said when it did not take it."""
     if array.job is None:
-        return  # uncertain: whatever of it starts meets the marker and ends without running
-    _tell(run.scheduler.cancel_cmds(array.tag, array.job, None if is_whole else elements))
+        return None  # uncertain: whatever of it starts meets the marker, or finds its claim taken
+    try:
+        _tell(run.scheduler.cancel_cmds(array.tag, array.job, None if len(elements) == array.size else elements))
+    except HpcsweepError as error:
+        return error
+    return None
 
 
 def _tell(commands: list[Command]) -> None:
@@ -88,7 +104,7 @@ def _refusal(completed: Completed) -> HpcsweepError:
     return HpcsweepError(f"{words}: {said}")
 
 
-def set_hold(turn: Turn, action: str) -> int:
+def set_hold(turn: Turn, action: Literal["hold", "release"]) -> int:
     """Hold or release all that has not started; how many arrays the scheduler was told about."""
     run = turn.run
     fold = observe(run)
@@ -96,29 +112,52 @@ def set_hold(turn: Turn, action: str) -> int:
         turn.write({"event": "held"})
     else:
         fold = record_what_is_known(turn, fold)
-        failures = count_failures(fold)
-        turn.write({"event": "released", "failures": failures})
-        if run.settings.max_failures is not None:
-            write_atomically(run.paths.released, f"{failures}\n")
-            run.paths.held_back.unlink(missing_ok=True)
+        _release(turn, fold)
     pending = {view.array for view in fold.views if view.state is State.PENDING and view.array is not None}
     if fold.finally_view is not None and fold.finally_view.state is State.PENDING and fold.finally_view.array is not None:
         pending.add(fold.finally_view.array)
     for number in sorted(pending):
         array = run.ledger.arrays[number]
         if array.job is not None:
-            _tell(run.scheduler.hold_cmds(array.tag, array.job, "hold" if action == "hold" else "release"))
+            _tell(run.scheduler.hold_cmds(array.tag, array.job, action))
     return len(pending)
 
 
-def throttle(turn: Turn, at_once: int) -> int:
-    """Let ``at_once`` elements run at once from now on (0: no limit); how many live arrays were told."""
+def _release(turn: Turn, fold: Fold) -> None:
+    """Undo a hold; go on after a failed canary or too many failures, where there was no hold or these have come too."""
+    run, policy = turn.run, policy_of(turn.run.settings)
+    was_held = run.ledger.is_held
+    event: dict[str, object] = {"event": "released", "canary": not was_held or bool(failed_canaries(fold, policy))}
+    if is_over_limit(fold, policy) or not was_held:
+        event["failures"] = count_failures(fold)
+    turn.write(event)
+    if policy.max_failures is not None and "failures" in event:
+        # A crash before this leaves the runners' marker, and with it the run held back: `release` can be given again.
+        write_atomically(run.paths.released, f"{event['failures']}\n")
+        run.paths.held_back.unlink(missing_ok=True)
+
+
+def throttle(turn: Turn, at_once: int) -> list[int]:
+    """Let ``at_once`` elements of the run be at once from now on (0: no limit).
+
+    The scheduler's own throttle holds for each array. Arrays that wait for one another may each have all of it; those that
+    run side by side share it.
+
+    Returns:
+        The live arrays that cannot be throttled: single jobs, which the scheduler starts when it likes.
+    """
     run = turn.run
     fold = observe(run)
     turn.write({"event": "throttled", "at_once": at_once})
-    live = {view.array for view in fold.views if FACTS[view.state].is_live and view.array is not None}
-    for number in sorted(live):
-        array = run.ledger.arrays[number]
-        if array.job is not None:
-            _tell(run.scheduler.throttle_cmds(array.tag, array.job, at_once))
-    return len(live)
+    numbers = {view.array for view in fold.views if FACTS[view.state].is_live and view.array is not None}
+    live = [run.ledger.arrays[number] for number in sorted(numbers) if run.ledger.arrays[number].job is not None]
+    arrays = [array for array in live if not array.is_single]
+    jobs = {array.job for array in arrays}
+    side_by_side = [array for array in arrays if jobs.isdisjoint(array.waits_for)]
+    for array in arrays:
+        share = at_once
+        if at_once and array in side_by_side:
+            place, parts = side_by_side.index(array), len(side_by_side)
+            share = max(1, at_once // parts + (place < at_once % parts))
+        _tell(run.scheduler.throttle_cmds(array.tag, str(array.job), share))
+    return [array.number for array in live if array.is_single]
