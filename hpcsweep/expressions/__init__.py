@@ -33,11 +33,12 @@ _NO_EXTRA: Mapping[str, object] = {}
 
 @dataclass(frozen=True, kw_only=True)
 class Expression:
-    """A compiled expression; ``names`` are the parameters that it uses."""
+    """A compiled expression; ``names`` are the parameters that it uses, ``origin`` is where it is written, if known."""
 
     text: str
     names: frozenset[str]
     _evaluate: Callable[[Params, Mapping[str, object]], Any] = field(repr=False, compare=False)
+    origin: str = field(default="", compare=False)
 
     def evaluate(self, params: Params, extra: Mapping[str, object] = _NO_EXTRA) -> Value:
         """The value for one point.

@@ -9,13 +9,14 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from hpcsweep.errors import HpcsweepError
-from hpcsweep.model import Request, Settings, Task
+from hpcsweep.model import Params, Request, Settings, Task
 from hpcsweep.runs.configuration import configuration_files
 from hpcsweep.schedulers import choose, make_scheduler
 from hpcsweep.schedulers.base import Scheduler
 from hpcsweep.shell import is_installed
 from hpcsweep.space import Expansion, point_id
 from hpcsweep.sweepfile import Sweep, load_sweep, resolve_request
+from hpcsweep.sweepfile.resources import ResourceError
 from hpcsweep.sweepfile.yaml_reader import MAX_BYTES
 
 
@@ -82,7 +83,7 @@ def prepare_expanded(sweep: Sweep, path: str, expansion: Expansion) -> Prepared:
     """
     tasks = [Task(index=index, id=point_id(params), params=params) for index, params in enumerate(expansion.points)]
     scheduler = choose(sweep.settings.scheduler, is_installed)
-    requests = {task.index: resolve_request(sweep.settings.resources, task.params, sweep.names) for task in tasks}
+    requests = {task.index: request_of(sweep, task.params) for task in tasks}
     check_requests(make_scheduler(scheduler), sweep, set(requests.values()), scheduler)
     return Prepared(
         path=Path(path),
@@ -93,6 +94,19 @@ def prepare_expanded(sweep: Sweep, path: str, expansion: Expansion) -> Prepared:
         scheduler=scheduler,
         requests=requests,
     )
+
+
+def request_of(sweep: Sweep, params: Params) -> Request:
+    """What a task with these parameters asks of the scheduler.
+
+    Raises:
+        HpcsweepError: an expression fails, or gives what the resource cannot be; with its place and the point.
+    """
+    try:
+        return resolve_request(sweep.settings.resources, params, sweep.names)
+    except ResourceError as error:
+        origin = sweep.origins.get(f"resources.{error.key}")
+        raise HpcsweepError(f"{origin}: {error.message}" if origin else error.message, error.hint) from error
 
 
 def read_sweep_bytes(path: str) -> bytes:
@@ -117,13 +131,20 @@ def check_requests(scheduler: Scheduler, sweep: Sweep, requests: set[Request], n
     Raises:
         HpcsweepError: with every such option.
     """
-    options = sweep.settings.scheduler_options.get(name, {})
-    problems = {problem.message: problem for request in requests for problem in scheduler.problems(request, options)}
+    given = sweep.settings.scheduler_options
+    # Options for another scheduler are looked at too, so that a sweep that runs here runs there.
+    looked_at = {other: make_scheduler(other) for other in given} | {name: scheduler}
+    problems = {
+        problem.message: (other, problem)
+        for request in requests
+        for other, its in looked_at.items()
+        for problem in its.problems(request, given.get(other, {}))
+    }
     if problems:
         lines = [
-            f"{_origin(sweep, name, problem.option)}: {problem.message}"
+            f"{_origin(sweep, other, problem.option)}: {problem.message}"
             + (f"\n    hint: {problem.hint}" if problem.hint else "")
-            for problem in problems.values()
+            for other, problem in problems.values()
         ]
         raise HpcsweepError("\n".join(lines))
 

@@ -16,12 +16,12 @@ from hpcsweep.render.templates import read_runner
 from hpcsweep.runs.advance import array_job
 from hpcsweep.runs.imagine import imagine_run, plan_arrays
 from hpcsweep.runs.limits import site_limits
-from hpcsweep.runs.prepare import Prepared, SweepOptions, check_requests, prepare_expanded, read_sweep
+from hpcsweep.runs.prepare import Prepared, SweepOptions, check_requests, prepare_expanded, read_sweep, request_of
 from hpcsweep.runs.run import Run
 from hpcsweep.runs.scripts import ArrayWriter
 from hpcsweep.schedulers import make_scheduler
 from hpcsweep.space import tree_lines
-from hpcsweep.sweepfile import Sweep, resolve_request, settings_to_json
+from hpcsweep.sweepfile import Sweep, settings_to_json
 from hpcsweep.sweepfile.units import format_time
 
 MOST_LOOKED_AT = 1_000_000
@@ -82,6 +82,7 @@ class Preview:
             "origins": dict(self.sweep.origins),
             "head": [dict(task.params) for task in self.head],
             "command": self.command,
+            "warnings": list(self.sweep.warnings),
         }
 
 
@@ -123,7 +124,7 @@ def _survey(sweep: Sweep, path: str, options: SweepOptions) -> tuple[Prepared, S
     requests: tuple[Counter[Request], Counter[Request]] = (Counter(), Counter())
 
     def count_request(index: int, params: Params) -> None:
-        requests[index >= settings.canary][resolve_request(resources, params, sweep.names)] += 1
+        requests[index >= settings.canary][request_of(sweep, params)] += 1
 
     expansion = space.survey(
         limit=min(total or 0, MOST_RENDERED) if is_enough else options.limit,
@@ -135,7 +136,7 @@ def _survey(sweep: Sweep, path: str, options: SweepOptions) -> tuple[Prepared, S
         expansion = replace(expansion, count=total, is_complete=True)
     if not depends:
         canary = min(settings.canary, expansion.count)
-        request = resolve_request(resources, {}, sweep.names)
+        request = request_of(sweep, {})
         requests[0][request], requests[1][request] = canary, expansion.count - canary
     prepared = prepare_expanded(sweep, path, expansion)
     check_requests(make_scheduler(prepared.scheduler), sweep, {*requests[0], *requests[1]}, prepared.scheduler)

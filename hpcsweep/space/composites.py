@@ -255,6 +255,20 @@ def constants(space: Node) -> dict[str, Any]:
     return {}
 
 
+def written_count(space: Node) -> int:
+    """How many points a finite space would have with the equal list items that were left out of it."""
+    match space:
+        case Values():
+            return len(space.values) + space.left_out
+        case Product():
+            return math.prod(map(written_count, space.factors))
+        case Sum():
+            return sum(map(written_count, space.blocks))
+        case Replicate():
+            return written_count(space.space) * profile_count(tuple(space.counts.items()))
+    return space.base_count()
+
+
 def _are_apart(a: Node, a_constants: Mapping[str, Any], b: Node, b_constants: Mapping[str, Any]) -> bool:
     """No point can be in both: one always has a name that the other does not know, or a constant differs."""
     if a.base_always.difference(b.base_names) or b.base_always.difference(a.base_names):

@@ -136,7 +136,7 @@ def _holds(expression: Expression, point: Point) -> bool:
     value = _evaluate("where", expression, point)
     if not isinstance(value, bool):
         raise HpcsweepError(
-            f"{where_text(expression)}: gives {value!r:.60}, not true or false{_at(point)}",
+            f"{_origin(expression)}{where_text(expression)}: gives {value!r:.60}, not true or false{_at(point)}",
             "a condition compares: for example lr > 0.1",
         )
     return value
@@ -146,7 +146,14 @@ def _evaluate(what: str, expression: Expression, point: Point) -> Any:
     try:
         return expression.evaluate(point)
     except HpcsweepError as error:
-        raise HpcsweepError(f"{what}: {expression.text}: {error.message}{_at(point)}", error.hint) from error
+        said = error.message if expression.text in error.message else f"{expression.text}: {error.message}"
+        raise HpcsweepError(f"{_origin(expression)}{what}: {said}{_at(point)}", error.hint) from error
+
+
+def _origin(expression: Expression) -> str:
+    """Where the expression is written, when it says so: ``sweep.yaml:12:8: ``."""
+    origin = getattr(expression, "origin", "")
+    return f"{origin}: " if origin else ""
 
 
 def _at(point: Point) -> str:

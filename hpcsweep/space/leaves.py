@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -16,10 +16,14 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Values(Node):
-    """A parameter with its alternatives; one alternative is a constant."""
+    """A parameter with its alternatives; one alternative is a constant.
+
+    ``left_out``: how many equal ones were written besides, for the count of what is dropped.
+    """
 
     name: str
     values: Sequence[Any]
+    left_out: int = field(default=0, compare=False, repr=False)
 
     def __post_init__(self) -> None:
         _check_name(self.name)

@@ -11,7 +11,7 @@ from itertools import islice
 from typing import TYPE_CHECKING
 
 from hpcsweep.errors import HpcsweepError
-from hpcsweep.space.composites import constants, is_count
+from hpcsweep.space.composites import constants, is_count, written_count
 from hpcsweep.space.conditions import Exclusion, Expression, Filter, Tally, derived
 from hpcsweep.space.identity import canonical, point_id
 from hpcsweep.space.lookup import plan_lookup
@@ -91,6 +91,11 @@ class SweepSpace:
         return self.tree.always.union(self.derived_names)
 
     @property
+    def left_out(self) -> int:
+        """How many points equal list items would have made, which the tree counts once."""
+        return written_count(self.tree) - self.tree.count() if self.tree.is_finite and not self.sample else 0
+
+    @property
     def has_conditions(self) -> bool:
         """Whether a point may be rejected."""
         return bool(self.where or self.exclude)
@@ -124,7 +129,12 @@ class SweepSpace:
         return self.survey(limit=limit, look_at=MAX_POINTS if self.has_conditions else None)
 
     def survey(
-        self, *, limit: int | None, look_at: int | None, keep: int | None = None, visit: Callable[[int, Point], None] | None = None
+        self,
+        *,
+        limit: int | None,
+        look_at: int | None,
+        keep: int | None = None,
+        visit: Callable[[int, Point], None] | None = None,
     ) -> Expansion:
         """As ``expand``, looking at no more than ``look_at`` base points; of the points found only the first ``keep`` are kept.
 
@@ -143,7 +153,7 @@ class SweepSpace:
         return Expansion(
             points=points,
             count=count,
-            dropped=tally.dropped,
+            dropped=tally.dropped + (self.left_out if is_complete else 0),
             examples=tuple(tally.examples),
             rejected=tally.rejected,
             is_complete=is_complete,

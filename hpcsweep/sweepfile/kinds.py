@@ -200,7 +200,9 @@ def table(keys: Mapping[str, Key], *, aliases: Mapping[str, str] | None = None, 
         for key, value in node:
             name = (aliases or {}).get(key.text, key.text)
             if name in values:
-                where.faults.add(key.place, f"{where.key}: `{key.text}` is `{name}`, which is there too", "keep one of the two")
+                twin = name if key.text != name else next(alias for alias, meant in (aliases or {}).items() if meant == name)
+                message = f"{where.key}: `{key.text}` means the same as `{twin}`, which is there too"
+                where.faults.add(key.place, message, "keep one of the two")
             elif name in keys:
                 values[name] = keys[name].kind.read(value, where.child(key.text))
             else:

@@ -10,8 +10,9 @@ from typing import TYPE_CHECKING, Any
 
 from hpcsweep.errors import Faults, HpcsweepError, Place
 from hpcsweep.expressions import RESERVED, compile_template
-from hpcsweep.model import Container, Finally, Settings, Value
+from hpcsweep.model import Container, Finally, Request, Settings, Value
 from hpcsweep.render.command import compile_command
+from hpcsweep.schedulers import make_scheduler
 from hpcsweep.sweepfile import nodes
 from hpcsweep.sweepfile.assignments import read_assignments
 from hpcsweep.sweepfile.kinds import FileRef, Where, check_compiles
@@ -97,6 +98,7 @@ def load_sweep(  # noqa: PLR0913 - everything that the outside world says comes 
     resolver = _Files(sweep_path=path, read_file=read_file, faults=faults, names=names)
     built = _make_settings(values, resolver, faults, environ=environ, path=path, merged=merged)
     _check_commands(built, merged, names, faults)
+    _check_scheduler_options(built, merged, faults)
     faults.raise_any()
     if space is None:
         raise HpcsweepError(f"{path}: the space cannot be read")
@@ -330,6 +332,15 @@ def _check_commands(settings: Settings, merged: nodes.Mapping, names: Collection
         own = settings.finally_.command
         where = Where(key="finally.command", faults=faults, names=names)
         check_compiles(last.get("command") or last, where, lambda _: compile_command(own, names=()))
+
+
+def _check_scheduler_options(settings: Settings, merged: nodes.Mapping, faults: Faults) -> None:
+    """The options of ``slurm:`` among themselves, whichever scheduler is going to run the sweep."""
+    for name, options in settings.scheduler_options.items():
+        section = merged.get(name)
+        keys = {key.text: key.place for key, _ in section} if isinstance(section, nodes.Mapping) else {}
+        for problem in make_scheduler(name).problems(Request(), options):
+            faults.add(keys.get(problem.option, merged.place), problem.message, problem.hint)
 
 
 def _comment_warnings(merged: nodes.Mapping) -> list[str]:

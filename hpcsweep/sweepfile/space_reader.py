@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Collection, Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Literal
 
 from hpcsweep import space
@@ -291,7 +291,7 @@ class _Reading:
             hint = "replicates are made after all conditions; make it a parameter of its own in space:"
             self.notes.fault(node.place, f"{what}: {used[0]} is a replicate, which no condition may use", hint)
             return None
-        return expression
+        return replace(expression, origin=str(node.place))
 
     def _read_points(self, key: str, known: Collection[str], computed: Collection[str] = ()) -> list[tuple[Place, space.Node]]:
         """Read the entries of ``exclude`` or ``include``: each a space of partial or of whole points."""

@@ -103,16 +103,20 @@ class TreeReader:
         if key.text in readers:
             return readers[key.text](key, value, prefix)
         if key.text in FORMS:
-            self.is_incomplete = True
+            self._name_of_fault(key, prefix)
             hint = f"write 'name: {{{key.text}: ...}}'; a parameter called {key.text!r} goes under set:"
             self.notes.fault(key.place, f"the form {key.text}: stands where a name is expected", hint)
             return None
-        if key.text in FOREIGN:
-            self.is_incomplete = True
+        if key.text in FOREIGN and (key.text != "grid" or isinstance(value, Mapping)):
+            self._name_of_fault(key, prefix)
             hint = f"{FOREIGN[key.text]} (a parameter called {key.text!r} goes under set:)"
             self.notes.fault(key.place, f"{key.text}: is another tool's word", hint)
             return None
         return self._read_parameter(key, value, prefix)
+
+    def _name_of_fault(self, key: Scalar, prefix: str) -> None:
+        """A word where none can stand still tells a name: that of its group, so that expressions with it can be judged."""
+        self.names.setdefault(prefix.removesuffix(".") or key.text, key.place)
 
     def _read_parameter(self, key: Scalar, value: Node, prefix: str) -> Part | None:
         name = prefix + key.text

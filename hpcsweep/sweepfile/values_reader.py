@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
+from difflib import get_close_matches
 from typing import Any, Literal, cast
 
 from hpcsweep.errors import Faults, Place
@@ -11,7 +12,7 @@ from hpcsweep.model import Value
 from hpcsweep.space import Distribution, SpaceError, Values, canonical, forms
 from hpcsweep.sweepfile.nodes import Mapping, Node, Scalar, Sequence, kind_of
 from hpcsweep.sweepfile.scalars import is_beyond_floats, is_near_word
-from hpcsweep.sweepfile.words import DISTRIBUTIONS, FORMS, GRIDS
+from hpcsweep.sweepfile.words import DISTRIBUTIONS, FOREIGN, FORMS, GRIDS
 
 _MAKERS: dict[str, Callable[..., list[Any]]] = {
     "range": forms.make_range,
@@ -56,9 +57,10 @@ def read_values(name: str, node: Node, notes: Notes, *, keeps_equal: bool = Fals
         return _read_form(name, node, notes)
     if isinstance(node, Scalar):
         values: list[Value] = [] if _is_missing(name, node, notes) else [read_data(name, node, notes)]
+        left_out = 0
     else:
-        values = _read_list(name, node, notes, keeps_equal=keeps_equal)
-    return _make_values(name, values, node.place, notes) if values else None
+        values, left_out = _read_list(name, node, notes, keeps_equal=keeps_equal)
+    return _make_values(name, values, node.place, notes, left_out) if values else None
 
 
 def read_data(name: str, node: Node, notes: Notes) -> Any:
@@ -95,12 +97,14 @@ def _is_missing(name: str, node: Scalar, notes: Notes) -> bool:
     return False
 
 
-def _read_list(name: str, node: Sequence, notes: Notes, *, keeps_equal: bool) -> list[Any]:
+def _read_list(name: str, node: Sequence, notes: Notes, *, keeps_equal: bool) -> tuple[list[Any], int]:
+    """The values, and how many equal ones were left out."""
     if not node.items:
         hint = f"leave {name} out, write null, or {{value: []}} for the empty list as a value"
         notes.fault(node.place, f"{name} has an empty list, so there would be no points", hint)
-        return []
+        return [], 0
     values: list[Any] = []
+    left_out = 0
     first_places: dict[str, Place] = {}
     before = notes.count
     for item in node.items:
@@ -109,10 +113,11 @@ def _read_list(name: str, node: Sequence, notes: Notes, *, keeps_equal: bool) ->
             if key in first_places and not keeps_equal:
                 hint = f"for the whole list as one value write {name}: {{value: [...]}}"
                 notes.warn(item.place, f"{name}: {key} stands twice in the list and counts once", hint)
+                left_out += 1
                 continue
             first_places.setdefault(key, item.place)
             values.append(value)
-    return values if notes.count == before else []
+    return (values if notes.count == before else []), left_out
 
 
 def _read_item(name: str, item: Node, notes: Notes) -> list[Any]:
@@ -122,8 +127,7 @@ def _read_item(name: str, item: Node, notes: Notes) -> list[Any]:
         return [read_data(name, item, notes)]
     form = find_form(item)
     if form is None:
-        hint = "blocks go under sum:, and a mapping as one value under {value: {...}}"
-        notes.fault(item.place, f"{name}: a mapping in a list of values", hint)
+        notes.fault(item.place, f"{name}: a mapping in a list of values", _hint_for_item(item))
         return []
     if form.text in DISTRIBUTIONS:
         hint = "give it a name of its own in a block under sum:, beside a block with the other values"
@@ -131,6 +135,15 @@ def _read_item(name: str, item: Node, notes: Notes) -> list[Any]:
         return []
     made = _read_form(name, item, notes)
     return list(made.values) if isinstance(made, Values) else []
+
+
+def _hint_for_item(item: Mapping) -> str:
+    """What a mapping that is no form may be meant for."""
+    words = [key.text for key, _ in item]
+    foreign = next((FOREIGN[word] for word in words if word in FOREIGN), "")
+    near = get_close_matches(words[0], FORMS, 1, 0.75) if len(words) == 1 and not foreign else []
+    meant = f"did you mean {near[0]}:? " if near else ""
+    return foreign or f"{meant}blocks go under sum:, and a mapping as one value under {{value: {{...}}}}"
 
 
 def _read_form(name: str, node: Mapping, notes: Notes) -> Values | Distribution | None:
@@ -215,9 +228,9 @@ def _read_number(name: str, form: str, node: Node, notes: Notes) -> int | float 
     return None
 
 
-def _make_values(name: str, values: Iterable[Any], place: Place, notes: Notes) -> Values | None:
+def _make_values(name: str, values: Iterable[Any], place: Place, notes: Notes, left_out: int = 0) -> Values | None:
     try:
-        return Values(name, tuple(values))
+        return Values(name, values if isinstance(values, range) else tuple(values), left_out)
     except SpaceError as error:
         notes.fault(place, error.message, error.hint)
         return None

@@ -45,10 +45,12 @@ def read_value(text: str, file: str, faults: Faults) -> Node | None:
     """Read one value of the command line (``-p``, ``--set``) by the same rules.
 
     What begins with ``[``, ``{`` or a quote is YAML; anything else is one value without quotes, whatever is in it, so that
-    ``command=run: x # 1`` needs no second pair of quotes. ``file`` names the option in messages.
+    ``command=run: x # 1`` and ``resources.memory={{ 8 * width }}G`` need no second pair of quotes. ``file`` names the option
+    in messages.
     """
     stripped = text.strip(" \t\r\n")
-    if stripped.startswith(("[", "{", '"', "'")):
+    is_expression = stripped.startswith(("{{", "{%"))
+    if stripped.startswith(("[", "{", '"', "'")) and not is_expression:
         node, is_faulty = _read_document(stripped, file, faults)
         return None if is_faulty else node
     faults.add_text(file, stripped)
@@ -102,9 +104,7 @@ def _decode(text: str | bytes, file: str, faults: Faults) -> str | None:
     whole = Place(file=file)
     size = len(text) if isinstance(text, bytes) else len(text.encode("utf-8", "surrogatepass"))
     if size > MAX_BYTES:
-        faults.add(
-            whole, f"the file has {size:,} bytes, and {MAX_BYTES:,} are allowed", "put long lists of values into a csv: file"
-        )
+        faults.add(whole, f"the file is larger than {MAX_BYTES:,} bytes", "put long lists of values into a csv: file")
         return None
     if isinstance(text, bytes):
         try:
