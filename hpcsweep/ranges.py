@@ -4,6 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 
+MOST_NUMBERS = 10_000_000
+"""In one range: more than any run has, and what no memory holds is refused before it is tried."""
+
 
 def format_ranges(numbers: Iterable[int]) -> str:
     """``[0, 1, 2, 5]`` -> ``"0-2,5"`` (sorted, without repeats)."""
@@ -33,4 +36,6 @@ def parse_ranges(text: str) -> Iterator[int]:
         low, high = int(first), int(last or first)
         if high < low:
             raise ValueError(f"{part.strip()!r} runs backwards")
+        if high - low >= MOST_NUMBERS:
+            raise ValueError(f"{part.strip()!r} is more than {MOST_NUMBERS:,} numbers")
         yield from range(low, high + 1)

@@ -19,6 +19,7 @@ from hpcsweep.store import (
     create_run_dir,
     discard_run_dir,
     find_run,
+    missing_folders,
     sharing,
     write_atomically,
     write_first_events,
@@ -37,6 +38,7 @@ def submit(prepared: Prepared, *, name: str | None, jobs: int | None, after: tup
         HpcsweepError: nothing was accepted; the run's folder is gone again.
     """
     check_rendering(prepared)
+    made = missing_folders(Path(prepared.settings.runs_dir))
     with sharing(prepared.settings.umask):
         run = make_run(prepared, name=name, jobs=jobs)
     with open_turn(run, wait_s=30.0, command="submit") as turn:
@@ -52,7 +54,7 @@ def submit(prepared: Prepared, *, name: str | None, jobs: int | None, after: tup
             turn.lock.check()
             run.paths.run_json.unlink()
     if refusal is not None:
-        discard_run_dir(run.paths)
+        discard_run_dir(run.paths, made)
         raise refusal
     return run, report
 
@@ -60,6 +62,7 @@ def submit(prepared: Prepared, *, name: str | None, jobs: int | None, after: tup
 def make_run(prepared: Prepared, *, name: str | None, jobs: int | None) -> Run:
     """Write the run's folder; run.json last, for a folder without it is no run."""
     settings = prepared.settings
+    made = missing_folders(Path(settings.runs_dir))
     paths = create_run_dir(Path(settings.runs_dir), name, umask=settings.umask, group=settings.group)
     try:
         write_atomically(paths.sweep_yaml, prepared.sweep.text)
@@ -69,7 +72,7 @@ def make_run(prepared: Prepared, *, name: str | None, jobs: int | None) -> Run:
         write_first_events(paths, {"event": "created", "at": time.time(), "tasks": len(prepared.tasks)})
         write_run_json(paths, run_record(prepared, paths, jobs=jobs or default_jobs(prepared)))
     except BaseException:
-        discard_run_dir(paths)
+        discard_run_dir(paths, made)
         raise
     return Run(paths)
 

@@ -84,8 +84,18 @@ class Run:
 
     @cached_property
     def tasks(self) -> list[Task]:
-        """All tasks, by index."""
-        return read_tasks(self.paths.tasks)
+        """All tasks, by index.
+
+        Raises:
+            HpcsweepError: they are not those that the journal counts.
+        """
+        tasks = read_tasks(self.paths.tasks)
+        if len(tasks) < self.ledger.total or any(task.index != index for index, task in enumerate(tasks)):
+            raise HpcsweepError(
+                f"{self.paths.tasks} is damaged: it has not each of the run's {self.ledger.total} tasks in its place",
+                "bring the file back from a backup",
+            )
+        return tasks
 
     @cached_property
     def scheduler(self) -> Scheduler:

@@ -15,7 +15,15 @@ from hpcsweep.store.run_files import (
     write_run_json,
     write_tasks,
 )
-from hpcsweep.store.runs_dir import check_run_name, create_run_dir, discard_run_dir, find_run, is_in_place, list_runs
+from hpcsweep.store.runs_dir import (
+    check_run_name,
+    create_run_dir,
+    discard_run_dir,
+    find_run,
+    is_in_place,
+    list_runs,
+    missing_folders,
+)
 
 __all__ = [
     "FORMAT",
@@ -40,6 +48,7 @@ __all__ = [
     "list_runs",
     "make_array_folders",
     "mark_cancel",
+    "missing_folders",
     "parse_claim",
     "read_bytes",
     "read_claim",

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import contextlib
 import difflib
+import itertools
 import os
 import re
 import shutil
+from collections.abc import Sequence
 from pathlib import Path
 
 from hpcsweep.errors import HpcsweepError
@@ -54,12 +56,18 @@ def create_run_dir(runs_dir: Path, name: str | None = None, *, umask: int | None
     return RunPaths(root)
 
 
-def discard_run_dir(paths: RunPaths) -> None:
-    """Remove a folder that never became a run, and the runs folder when it is empty then; a real run stays."""
+def missing_folders(folder: Path) -> list[Path]:
+    """What of ``folder`` and those above it is not there, deepest first: what a failed submit has to take away again."""
+    folder = absolute_as_written(folder)
+    return list(itertools.takewhile(lambda path: not _is_folder(path), [folder, *folder.parents]))
+
+
+def discard_run_dir(paths: RunPaths, made: Sequence[Path] = ()) -> None:
+    """Remove a folder that never became a run, and those of ``made`` (deepest first) that are empty then; a real run stays."""
     if os.path.lexists(paths.run_json):
         return
     shutil.rmtree(paths.root, ignore_errors=True)
-    _remove_empty([paths.root.parent])
+    _remove_empty(list(made))
 
 
 def check_run_name(name: str) -> None:

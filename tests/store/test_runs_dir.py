@@ -17,6 +17,7 @@ from hpcsweep.store import (
     find_run,
     is_in_place,
     list_runs,
+    missing_folders,
     read_run_json,
     write_run_json,
 )
@@ -83,8 +84,9 @@ def test_names_that_are_no_plain_folder_names(runs_dir, name):
 
 
 def test_a_run_that_failed_leaves_nothing(runs_dir):
-    run = create_run_dir(runs_dir)
-    discard_run_dir(run)
+    made = missing_folders(runs_dir / "deep")
+    run = create_run_dir(runs_dir / "deep")
+    discard_run_dir(run, made)
     assert not runs_dir.exists()
     kept = make_run(runs_dir)
     discard_run_dir(kept)
