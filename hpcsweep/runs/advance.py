@@ -85,14 +85,26 @@ def record_what_is_known(turn: Turn, fold: Fold) -> Fold:
 
 
 def _adopted(run: Run, fold: Fold) -> Iterable[dict[str, object]]:
-    """An array whose submission got no answer, but whose tag the scheduler knows, was accepted."""
+    """An array whose submission got no answer was accepted when the scheduler knows its tag, or when it has made claims.
+
+    Of several ids the one that owns claims counts; and of an array that has come and gone meanwhile claims may be all there is.
+    """
     found: dict[str, str] = {}
     for seen in [*(fold.evidence.live or ()), *(fold.evidence.history or ())]:
         if not seen.is_refusal:
             found.setdefault(seen.tag, seen.job)
     for array in run.ledger.arrays.values():
-        if array.is_uncertain and array.tag in found:
-            yield {"event": "submitted", "array": array.number, "job": found[array.tag], "adopted": True}
+        job = (_claiming_job(run, fold, array) or found.get(array.tag)) if array.is_uncertain else None
+        if job is not None:
+            yield {"event": "submitted", "array": array.number, "job": job, "adopted": True}
+
+
+def _claiming_job(run: Run, fold: Fold, array: Array) -> str | None:
+    for view in _all_views(fold):
+        facts = claim_facts(run, view) if view.array == array.number else None
+        if facts is not None and facts.tag == array.tag:
+            return facts.job if array.is_single else facts.job.rpartition("_")[0]
+    return None
 
 
 def _ends(fold: Fold) -> Iterable[dict[str, object]]:
