@@ -50,6 +50,7 @@ class EndAttempts:
     """Make sure that these attempts can never start or count any more, before another one exists (PROTOCOL rule 6)."""
 
     attempts: tuple[tuple[int, int, int], ...]  # (array, task, attempt)
+    leaves_started: bool = False  # they may start at this very moment, and then shall go on
 
 
 Action = PlanArray | SubmitAgain | EndAttempts
@@ -96,7 +97,7 @@ def decide(fold: Fold, policy: Policy, request_of: Callable[[int], Request], now
     again = _arrays_to_submit_again(fold, policy, now)
     cancelled = cancelled_unseen(fold)
     if cancelled:
-        actions.append(EndAttempts(attempts=cancelled))
+        actions.append(EndAttempts(attempts=cancelled, leaves_started=True))
     if not ledger.is_held:
         actions.extend(SubmitAgain(array=number) for number in again)
         ended = [
@@ -240,7 +241,8 @@ def _finally(fold: Fold, policy: Policy, ready: Sequence[int], request_of: Calla
         return []
     actions: list[Action] = []
     if view is not None and view.array is not None:
-        actions.append(EndAttempts(attempts=((view.array, FINALLY, view.attempt),)))
+        is_live = FACTS[view.state].is_live
+        actions.append(EndAttempts(attempts=((view.array, FINALLY, view.attempt),), leaves_started=is_live))
     is_met = _is_finally_met(fold, policy)
     if is_met or _is_finally_coming(fold, policy, ready):
         attempt = 1 if view is None else view.attempt + 1

@@ -180,7 +180,7 @@ class _Act:
         for action in decision.actions:
             match action:
                 case EndAttempts():
-                    came_to_an_end |= end_attempts(self.turn, self.fold, action.attempts)
+                    came_to_an_end |= end_attempts(self.turn, self.fold, action)
                 case SubmitAgain():
                     self._submit(self.turn.run.ledger.arrays[action.array])
                 case PlanArray():

@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import Literal
 
-from hpcsweep.decide import cancelled_unseen, count_failures, failed_canaries, is_over_limit, policy_of
+from hpcsweep.decide import EndAttempts, cancelled_unseen, count_failures, failed_canaries, is_over_limit, policy_of
 from hpcsweep.errors import HpcsweepError, SchedulerUnreachable
 from hpcsweep.fold import FINALLY, Fold
 from hpcsweep.ledger import Array
@@ -65,7 +65,8 @@ def cancel(turn: Turn, fold: Fold, tasks: list[int] | None) -> Cancelled:
     # All markers first: they reach every runner, whatever becomes of the scheduler's commands.
     for number, elements in by_array.items():
         _mark_elements(run, run.ledger.arrays[number], elements)
-    end_attempts(turn, fold, cancelled_unseen(Fold(run.ledger, fold.evidence, run.ledger.total)))
+    unseen = cancelled_unseen(Fold(run.ledger, fold.evidence, run.ledger.total))
+    end_attempts(turn, fold, EndAttempts(attempts=unseen, leaves_started=True))
     answers = [_cancel_elements(run, run.ledger.arrays[number], elements) for number, elements in by_array.items()]
     for error in filter(None, answers):
         raise error

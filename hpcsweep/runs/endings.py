@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Iterable
 
+from hpcsweep.decide import EndAttempts
 from hpcsweep.events import Record
 from hpcsweep.fold import Fold
 from hpcsweep.ledger import Array
@@ -14,8 +15,8 @@ from hpcsweep.runs.turn import Turn
 from hpcsweep.store import give_up_all, revoke_all
 
 
-def end_attempts(turn: Turn, fold: Fold, attempts: Iterable[tuple[int, int, int]]) -> set[int]:
-    """Make sure that attempts, as (array, task, attempt), can never start or count any more.
+def end_attempts(turn: Turn, fold: Fold, action: EndAttempts) -> set[int]:
+    """Make sure that attempts can never start or count any more.
 
     Returns:
         The tasks that cannot be said to have ended so: they ended by themselves after ``fold`` was made, or nothing can be
@@ -23,14 +24,14 @@ def end_attempts(turn: Turn, fold: Fold, attempts: Iterable[tuple[int, int, int]
     """
     alive: set[int] = set()
     by_array: dict[int, list[tuple[int, int]]] = {}
-    for number, task, attempt in attempts:
+    for number, task, attempt in action.attempts:
         by_array.setdefault(number, []).append((task, attempt))
     for number, keys in by_array.items():
-        alive |= _end_attempts_of(turn, fold, turn.run.ledger.arrays[number], keys)
+        alive |= _end_attempts_of(turn, fold, turn.run.ledger.arrays[number], keys, leaves_started=action.leaves_started)
     return alive
 
 
-def _end_attempts_of(turn: Turn, fold: Fold, array: Array, keys: list[tuple[int, int]]) -> set[int]:
+def _end_attempts_of(turn: Turn, fold: Fold, array: Array, keys: list[tuple[int, int]], *, leaves_started: bool) -> set[int]:
     run = turn.run
     events = run.paths.array(array.number).events
     known = fold.evidence.events.get(array.number, {})
@@ -49,8 +50,10 @@ def _end_attempts_of(turn: Turn, fold: Fold, array: Array, keys: list[tuple[int,
             unclaimed.append(key)
     revoked = revoke_all(events, array.tag, unclaimed, time.time()) if unclaimed else set()
     started += [key for key in unclaimed if key not in revoked]
-    given_up = give_up_all(events, started) if started else {}
-    alive |= {task for (task, _attempt), answer in given_up.items() if answer != "lost"}
+    if leaves_started:
+        alive |= {task for task, _attempt in started}
+    elif started:
+        alive |= {task for (task, _attempt), answer in give_up_all(events, started).items() if answer != "lost"}
     for attempt in sorted({attempt for _task, attempt in revoked}):
         tasks = [task for task, other in revoked if other == attempt]
         turn.write({"event": "revoked", **names_of(tasks), "attempt": attempt})

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Literal
 
 from hpcsweep.events import ARRAY_CANCEL, Lost, Outcome, Token, attempt_name, lost_name, parse_event, token_name
-from hpcsweep.store.files import explained, link_exclusively, sync_folder, write_temporary
+from hpcsweep.store.files import TEMPORARY_PREFIX, explained, link_exclusively, sync_folder, write_temporary
 
 REVOKED = "revoked"
 """Stands in a claim where the job's id stands, when hpcsweep took the claim itself."""
@@ -115,8 +115,39 @@ def give_up_all(events_dir: Path, attempts: Iterable[tuple[int, int]]) -> dict[t
                     undecided.remove(key)
             if not undecided:
                 break
+        for key in [key for key, answer in answers.items() if answer == "not there"]:
+            if _give_up_without_token(events_dir, *key):
+                answers[key] = "lost"
         sync_folder(events_dir)
     return answers
+
+
+def _give_up_without_token(events_dir: Path, task: int, attempt: int) -> bool:
+    """Give up an attempt whose runner died after its claim and before its token.
+
+    The token is made by renaming the claim's temporary name: whoever renames that has decided. Where there is none, the
+    ``.lost`` is made beside the claim; a requeued runner looks for it after it has made a token, and one that looked just
+    before loses that token.
+    """
+    claim, lost = events_dir / attempt_name(task, attempt), events_dir / lost_name(task, attempt, 0)
+    if not claim.exists() or _is_revoked(events_dir, task, attempt):
+        return False
+    prefix = f"{TEMPORARY_PREFIX}{attempt_name(task, attempt)}."
+    for name in os.listdir(events_dir):  # noqa: PTH208 - there may be 200,000 names
+        if name.startswith(prefix) and (events_dir / name).samefile(claim):
+            (events_dir / name).rename(lost)
+            return True
+    if not link_exclusively(claim, lost):
+        return False
+    for event in _events_of(events_dir, {(task, attempt)}):
+        if isinstance(event, Outcome):
+            return False
+        if isinstance(event, Token):
+            try:  # no renaming: both names are one file's, and then that does nothing
+                (events_dir / token_name(task, attempt, event.restart)).unlink()
+            except FileNotFoundError:
+                return False
+    return True
 
 
 def mark_cancel(events_dir: Path, attempts: Iterable[tuple[int, int]] | None) -> None:

@@ -41,7 +41,7 @@ class TestCancelOfWhatTheSchedulerMayNotHave:
     def test_it_is_revoked_and_never_handed_over(self, unseen):
         assert decide_for(unseen).actions == (SubmitAgain(array=1),)
         unseen.write({"event": "cancel", "tasks": "0-2"})
-        assert decide_for(unseen).actions == (EndAttempts(attempts=((1, 0, 1), (1, 1, 1), (1, 2, 1))),)
+        assert decide_for(unseen).actions == (EndAttempts(attempts=((1, 0, 1), (1, 1, 1), (1, 2, 1)), leaves_started=True),)
         unseen.write({"event": "revoked", "tasks": "0-2", "attempt": 1}).task_says("0.1", "1.1", "2.1")
         decision = decide_for(unseen)
         assert decision.actions == ()
@@ -50,7 +50,10 @@ class TestCancelOfWhatTheSchedulerMayNotHave:
 
     def test_the_others_of_its_array_go_on(self, unseen):
         unseen.write({"event": "cancel", "tasks": "1"})
-        assert decide_for(unseen).actions == (EndAttempts(attempts=((1, 1, 1),)), SubmitAgain(array=1))
+        assert decide_for(unseen).actions == (
+            EndAttempts(attempts=((1, 1, 1),), leaves_started=True),
+            SubmitAgain(array=1),
+        )
 
     def test_it_can_be_told_again(self, unseen):
         unseen.write({"event": "cancel", "tasks": "0-2"}, {"event": "revoked", "tasks": "0-2", "attempt": 1})
@@ -122,7 +125,7 @@ class TestFinally:
         ]
         scene.write({"event": "resubmit", "tasks": "0"})
         decision = decide_for(scene, self.policy)
-        assert EndAttempts(attempts=((2, -1, 1),)) in decision.actions
+        assert EndAttempts(attempts=((2, -1, 1),), leaves_started=True) in decision.actions
         assert [(plan.kind, plan.attempts) for plan in plans(decision)] == [("tasks", {0: 2}), ("finally", {-1: 2})]
 
     def test_that_was_revoked_is_not_taken_for_one_that_ran(self, scene):

@@ -171,3 +171,32 @@ def test_somebody_elses_events_are_not_touched(open_folder):
         assert "no permission" in str(as_ordinary_user(action))
     open_folder.chmod(0o755)
     assert names_in(open_folder) == ["5.1", "5.1.r0.run"]
+
+
+def test_a_claim_whose_runner_died_before_its_token_is_given_up(events):
+    (events / "5.1").write_text("TAG 71_5 host 1 1\n")
+    assert give_up(events, 5, 1) == "lost"
+    assert names_in(events) == ["5.1", "5.1.r0.lost"]
+    assert give_up(events, 5, 1) == "lost"
+
+
+def test_the_temporary_name_of_a_claim_decides_like_a_token(events):
+    (events / ".tmp.5.1.71_5.1.1").write_text("TAG 71_5 host 1 1\n")
+    (events / "5.1").hardlink_to(events / ".tmp.5.1.71_5.1.1")
+    (events / ".tmp.5.1.72_5.1.1").write_text("TAG 72_5 host 1 1\n")  # another job's, that came too late
+    assert give_up(events, 5, 1) == "lost"
+    assert names_in(events) == [".tmp.5.1.72_5.1.1", "5.1", "5.1.r0.lost"]
+
+
+def test_a_token_that_comes_at_that_moment_is_taken(events, monkeypatch):
+    (events / "5.1").write_text("TAG 71_5 host 1 1\n")
+    real = attempts_module.link_exclusively
+
+    def and_a_requeued_runner(claim, lost):
+        made = real(claim, lost)
+        (events / "5.1.r0.run").hardlink_to(claim)
+        return made
+
+    monkeypatch.setattr(attempts_module, "link_exclusively", and_a_requeued_runner)
+    assert give_up(events, 5, 1) == "lost"
+    assert names_in(events) == ["5.1", "5.1.r0.lost"]
