@@ -24,7 +24,7 @@ from hpcsweep.ledger import Array
 from hpcsweep.ranges import format_ranges
 from hpcsweep.runs.endings import end_attempts, names_of
 from hpcsweep.runs.limits import site_limits
-from hpcsweep.runs.observe import observe
+from hpcsweep.runs.observe import claim_facts, observe
 from hpcsweep.runs.run import Run
 from hpcsweep.runs.scripts import ArrayWriter, array_directives
 from hpcsweep.runs.turn import Turn
