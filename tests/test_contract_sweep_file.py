@@ -222,3 +222,29 @@ print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before)
 
     def test_negative_zero(self):
         assert repr(next(iter(ParamSpace(a=[-0.0])))) == "{'a': 0.0}"
+
+
+class TestTemplates:
+    @pytest.mark.parametrize(
+        ("body", "said"),
+        [
+            ("{% block stup %}x{% endblock %}", "did you mean `setup`"),
+            ("#SBATCH --mail-type=END", "#SBATCH --mail-type=END"),
+            ("module load cuda", "outside of all blocks"),
+        ],
+    )
+    def test_nothing_of_a_template_is_left_out_in_silence(self, show, body, said):
+        Path("my.sh.j2").write_text('{% extends "slurm.sh.j2" %}\n# a comment of mine\n' + body + "\n", encoding="utf-8")
+        assert said in show.error("space: {a: 1}\ncommand: echo\ntemplate: my.sh.j2\n")
+
+
+class TestProfiles:
+    def test_a_match_may_be_the_full_name_of_the_host(self, show, monkeypatch):
+        monkeypatch.setattr("socket.gethostname", lambda: "login2")
+        monkeypatch.setattr("socket.getfqdn", lambda: "login2.alpine.example.org")
+        text = 'profiles: {alpine: {match: "login*.alpine.example.org", resources: {account: lab}}}\n'
+        Path("hpcsweep.yaml").write_text(text, encoding="utf-8")
+        assert show.json("space: {a: 1}\n")["settings"]["resources"] == {"account": "lab"}
+
+    def test_options_of_their_own_are_origins(self, show):
+        assert show.json("space: {a: 1}\n")["origins"]["scheduler"] == "--scheduler"

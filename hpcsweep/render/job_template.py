@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Collection, Mapping
+from difflib import get_close_matches
 from typing import TYPE_CHECKING, Any
 
 from jinja2 import BaseLoader, nodes
@@ -27,6 +28,8 @@ NO_SHELLCHECK = "# shellcheck disable=SC2034,SC2154,SC2317 # all parts find each
 
 _MARK = re.compile(r"\{\{-?\s*hpcsweep\s*-?\}\}")
 _MARK_LINE = re.compile(rf"^[ \t]*{_MARK.pattern}[ \t]*$", re.MULTILINE)
+_BLOCKS = ("directives", "setup", "task", "teardown")
+_COMMENT = re.compile(r"\s*(#(?!SBATCH|PBS).*)?")
 _NO_TASKS = (
     "write `{{ hpcsweep }}` on a line of its own where the tasks shall run, "
     'or begin with `{% extends "slurm.sh.j2" %}` and fill its blocks'
@@ -119,6 +122,8 @@ def _check(tree: nodes.Template, text: str, source: str, names: Collection[str])
                 f"{source}:{node.lineno}: `{node.name}` is a parameter, and the script is the same for all tasks",
                 "parameters reach the program in the command, and as HPCSWEEP_PARAM_<name>",
             )
+    if tree.find(nodes.Extends) is not None:
+        _check_extension(tree, source)
     if _has_blocks(tree):
         return
     marks = len(_MARK.findall(text))
@@ -128,6 +133,23 @@ def _check(tree: nodes.Template, text: str, source: str, names: Collection[str])
         raise HpcsweepError(f"{source} says {marks} times where the tasks run", "keep one `{{ hpcsweep }}`")
     if not _MARK_LINE.search(text):
         raise HpcsweepError(f"{source}: `{{{{ hpcsweep }}}}` does not stand on a line of its own", _NO_TASKS)
+
+
+def _check_extension(tree: nodes.Template, source: str) -> None:
+    """Refuse what Jinja would leave out without a word: blocks that ours has not, and text outside of blocks."""
+    for node in tree.body:
+        if isinstance(node, nodes.Block) and node.name not in _BLOCKS:
+            near = get_close_matches(node.name, _BLOCKS, 1)
+            hint = f"did you mean `{near[0]}`?" if near else f"the blocks are {', '.join(_BLOCKS)}"
+            raise HpcsweepError(f"{source}:{node.lineno}: there is no block `{node.name}` in our template", hint)
+        if isinstance(node, nodes.Output):
+            texts = [part.data if isinstance(part, nodes.TemplateData) else "{{ }}" for part in node.nodes]
+            lost = next((line.strip() for line in "".join(texts).splitlines() if not _COMMENT.fullmatch(line)), None)
+            if lost is not None:
+                raise HpcsweepError(
+                    f"{source}: `{lost:.60}` stands outside of all blocks and would be left out",
+                    "put it into {% block directives %} or {% block setup %}, with {{ super() }} for what is there already",
+                )
 
 
 def _has_blocks(tree: nodes.Template) -> bool:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import socket
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from hpcsweep.errors import HpcsweepError
@@ -29,6 +29,15 @@ def _read(path: Path) -> str:
         raise HpcsweepError(f"{path} cannot be read: {error}") from error
 
 
+def host_name(files: Sequence[tuple[str, str]]) -> str:
+    """This machine's name, in full where a profile may want to know: on many clusters ``hostname`` gives the short one."""
+    name = socket.gethostname()
+    if "." in name or not any("match" in text for _, text in files):
+        return name
+    full = socket.getfqdn()
+    return full if full.startswith(f"{name}.") else name
+
+
 def configured_runs_dir() -> str:
     """``runs_dir`` of the configuration, or ``runs``. Without configuration files no YAML is read."""
     files = configuration_files()
@@ -37,5 +46,5 @@ def configured_runs_dir() -> str:
     from hpcsweep.sweepfile import load_profile_settings  # noqa: PLC0415 - only where there is some
 
     return load_profile_settings(
-        files, profile=os.environ.get("HPCSWEEP_PROFILE"), environ=os.environ, host=socket.gethostname()
+        files, profile=os.environ.get("HPCSWEEP_PROFILE"), environ=os.environ, host=host_name(files)
     ).runs_dir

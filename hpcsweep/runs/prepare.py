@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import os
-import platform
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 from hpcsweep.errors import HpcsweepError
 from hpcsweep.model import Params, Request, Settings, Task
-from hpcsweep.runs.configuration import configuration_files
+from hpcsweep.runs.configuration import configuration_files, host_name
 from hpcsweep.schedulers import choose, make_scheduler
 from hpcsweep.schedulers.base import Scheduler
 from hpcsweep.shell import is_installed
@@ -52,18 +51,22 @@ def read_sweep(path: str, options: SweepOptions, *, needs_command: bool = True) 
     Raises:
         HpcsweepError: all that is wrong with it.
     """
-    return load_sweep(
+    files = configuration_files()
+    sweep = load_sweep(
         read_sweep_bytes(path),
         path,
-        profiles=configuration_files(),
+        profiles=files,
         profile=options.profile,
         environ=os.environ,
-        host=platform.node(),
+        host=host_name(files),
         params=options.params,
         settings=[*options.settings, *_as_settings(options)],
         read_file=_read_text,
         needs_command=needs_command,
     )
+    given = {"scheduler": options.scheduler, "runs_dir": options.runs_dir}
+    named = {key: f"--{key.replace('_', '-')}" for key, value in given.items() if value is not None}
+    return replace(sweep, origins={**sweep.origins, **named})
 
 
 def prepare(sweep: Sweep, path: str, options: SweepOptions) -> Prepared:

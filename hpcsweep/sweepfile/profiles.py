@@ -114,6 +114,8 @@ def _check_keys(mapping: nodes.Mapping, faults: Faults, *, is_profile: bool) -> 
             faults.add(
                 key.place, f"`{key.text}` belongs into a sweep file, not into a configuration file", "move it to the sweep file"
             )
+        elif key.text not in KEYS and is_profile and difflib.get_close_matches(key.text, ("match",), 1, 0.7):
+            faults.add(key.place, f"unknown key `{key.text}`", "did you mean `match`?")
         elif key.text not in KEYS:
             add_unknown_key(key, faults)
 

@@ -88,4 +88,7 @@ def _translate(context: str, problem: str, begun_line: int) -> tuple[str, str, b
         return "a value is expected here", "put the whole value in quotes", False
     if "<document start>" in problem:
         return "nothing may follow the end of the document", "a sweep file is one YAML document", False
+    if "block scalar" in context:
+        hint = "what follows | or > begins on the next line; a value that begins with one of them needs quotes"
+        return f"this cannot stand behind | or > ({problem})", hint, False
     return problem, f"PyYAML was {context}" if context else "", False
