@@ -22,7 +22,11 @@ def run(run: str | None, runs_dir: str | None, timeout: float | None) -> int:
     opened = open_run(runs_dir, run)
     start = time.monotonic()
     watch = Watch(opened, command="wait")
+    told = ""
     while not (status := watch.turn()).is_finished:
+        if watch.problem not in ("", told):
+            output.note(f"{opened.name}: {watch.problem}; waiting goes on")
+        told = watch.problem
         left_s = None if timeout is None else timeout - (time.monotonic() - start)
         if left_s is not None and left_s <= 0:
             output.note(f"{opened.name} has not ended after {output.format_seconds(timeout or 0)}")

@@ -43,9 +43,12 @@ def _watch_live(opened: Run) -> Status:
 def _watch_plain(opened: Run) -> Status:
     """Not a terminal: a line when the counts have changed, but not too many of them; the whole status at the end."""
     watch = Watch(opened, command="status --watch")
-    told, told_at = "", -PLAIN_EVERY_S
+    told, told_at, problem = "", -PLAIN_EVERY_S, ""
     while True:
         status = watch.turn()
+        if watch.problem not in ("", problem):
+            output.note(f"{opened.name}: {watch.problem}; watching goes on")
+        problem = watch.problem
         counts = ", ".join(f"{number} {state}" for state, number in status.counts.items())
         if counts != told and (status.is_finished or time.monotonic() - told_at >= PLAIN_EVERY_S):
             output.say_now(f"{opened.name}: {counts}")

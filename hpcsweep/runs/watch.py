@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import os
 import time
+from contextlib import suppress
+from dataclasses import replace
 
 from hpcsweep.errors import HpcsweepError
 from hpcsweep.runs.advance import advance
@@ -19,7 +21,10 @@ RETRY_REFUSED_S = 60.0
 
 
 class Watch:
-    """One watcher. ``interval_s`` adapts: half a second on this machine; on a cluster from 3 s up to 30 s while nothing changes."""
+    """One watcher. ``interval_s`` adapts: half a second on this machine; on a cluster from 3 s up to 30 s while nothing changes.
+
+    ``problem``: why it could not advance the run at its last try, or "". It goes on trying.
+    """
 
     def __init__(self, run: Run, *, command: str) -> None:
         self._run = run
@@ -28,6 +33,7 @@ class Watch:
         self._may_write = os.access(run.paths.root, os.W_OK)
         self._counts: object = None
         self._refused_at = 0.0
+        self.problem = ""
         self.interval_s = LOCAL_INTERVAL_S if self._is_local else LEAST_INTERVAL_S
 
     def turn(self) -> Status:
@@ -42,6 +48,8 @@ class Watch:
             run.forget_ledger()
             fold, decision = look(run)
         status = make_status(run, fold, decision)
+        if self.problem:
+            status = replace(status, problems=[*status.problems, self.problem])
         if not self._is_local:
             changed = status.counts != self._counts
             self.interval_s = LEAST_INTERVAL_S if changed else min(MOST_INTERVAL_S, self.interval_s * 1.3)
@@ -52,10 +60,12 @@ class Watch:
         """Not while a refusal is fresh; a held lock or a silent scheduler is met again at the next turn."""
         if time.monotonic() - self._refused_at < RETRY_REFUSED_S and self._refused_at:
             return
-        try:
-            with open_turn(self._run, wait_s=0.0, command=self._command) as turn:
+        with suppress(HpcsweepError), open_turn(self._run, wait_s=0.0, command=self._command) as turn:
+            try:
                 report = advance(turn)
-        except HpcsweepError:
-            return
-        if report.refused:
-            self._refused_at = time.monotonic()
+            except HpcsweepError as error:
+                self.problem = error.message
+                raise
+            self.problem = report.refused[0][1].message if report.refused else ""
+            if report.refused:
+                self._refused_at = time.monotonic()
