@@ -7,14 +7,21 @@ import os
 import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
+
+from hpcsweep.__main__ import main
+from hpcsweep.runs.look import read_status
+from hpcsweep.runs.run import Run, open_run
+from hpcsweep.runs.status import status_json
 
 sys.path.insert(0, str(Path(__file__).parent))
 sys.path.insert(0, str(Path(__file__).parents[1] / "core"))
 
 import killing
+from scripted import ScriptedSlurm
 
 ROOT = Path(__file__).parents[2]
 
@@ -73,3 +80,57 @@ def make_site(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Calla
 @pytest.fixture
 def site(make_site) -> Site:
     return make_site()
+
+
+class Cluster:
+    """A run on a scripted Slurm. ``now`` moves only when the test moves it."""
+
+    def __init__(self, folder: Path, slurm: ScriptedSlurm) -> None:
+        self.folder = folder
+        self.slurm = slurm
+        self.now = 1_700_000_000.0
+        self.host = "login1"
+
+    def hpcsweep(self, *words: str, code: int = 0) -> None:
+        assert main([*words, "--runs-dir", str(self.folder / "runs")]) == code
+
+    def submit(self, text: str, *words: str, code: int = 0) -> None:
+        (self.folder / "sweep.yaml").write_text(f"scheduler: slurm\nsettle: 100s\n{text}")
+        self.hpcsweep("submit", str(self.folder / "sweep.yaml"), *words, code=code)
+
+    @property
+    def run(self) -> Run:
+        return open_run(str(self.folder / "runs"), None)
+
+    def status(self) -> dict[str, Any]:
+        return status_json(self.run, read_status(self.run))
+
+    def states(self) -> list[str]:
+        return [task["state"] for task in self.status()["tasks"]]
+
+    def task_says(self, *names: str, array: int = 1) -> None:
+        """Event files as the runner makes them; a claim comes with its own."""
+        events = self.run.paths.array(array).events
+        for name in names:
+            task, attempt = name.split(".")[:2]
+            tag = self.run.ledger.arrays[array].tag
+            (events / f"{task}.{attempt}").write_text(f"{tag} {69 + array}_{task} n1 1 1\n")
+            if name.count(".") > 1:
+                (events / name).hardlink_to(events / f"{task}.{attempt}")
+
+    def events(self, word: str) -> list[dict[str, Any]]:
+        return [event for event in self.run.journal.events if event["event"] == word]
+
+
+@pytest.fixture
+def cluster(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Cluster:
+    made = Cluster(tmp_path, ScriptedSlurm())
+    for module in ("advance", "control", "facts", "imagine", "limits", "observe"):
+        monkeypatch.setattr(f"hpcsweep.runs.{module}.run_command", made.slurm)
+    monkeypatch.setattr("hpcsweep.runs.prepare.is_installed", lambda _name: True)
+    monkeypatch.setattr("hpcsweep.runs.observe.socket.gethostname", lambda: made.host)
+    for module in ("advance", "observe", "look", "turn", "create"):
+        monkeypatch.setattr(f"hpcsweep.runs.{module}.time", SimpleNamespace(time=lambda: made.now))
+    monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.chdir(tmp_path)
+    return made

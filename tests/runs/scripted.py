@@ -1,0 +1,97 @@
+"""A Slurm without processes: it takes, refuses, loses and forgets what the test says, and answers in Slurm's own words."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass, field
+from typing import Literal
+
+from hpcsweep.model import Completed
+from hpcsweep.schedulers.base import Command
+
+
+@dataclass
+class Job:
+    tag: str
+    states: dict[int, str]  # live elements
+    waits_for: list[str]
+    ended: dict[int, str] = field(default_factory=dict)
+
+
+@dataclass
+class ScriptedSlurm:
+    """Stands in for ``run_command``. ``told`` are the commands that change something."""
+
+    submission: Literal["taken", "refused", "limited", "taken in silence", "lost in silence"] = "taken"
+    is_silent: bool = False
+    has_history: bool = True
+    is_deaf: bool = False  # scancel and scontrol fail
+    jobs: dict[str, Job] = field(default_factory=dict)
+    told: list[tuple[str, ...]] = field(default_factory=list)
+
+    def __call__(self, command: Command, *, timeout_s: float | None = None, lock_fd: int | None = None) -> Completed:
+        del timeout_s, lock_fd
+        argv = command.argv
+        if argv[0] in {"bash", "git"}:
+            return self._answer(argv, "")
+        if argv[0] == "/bin/sh":
+            return self._tell(argv, argv[4:])
+        if self.is_silent:
+            return Completed(
+                argv=argv, returncode=1, stdout="", stderr="slurm_load_jobs error: Unable to contact slurm controller"
+            )
+        return {"sbatch": self._submit, "squeue": self._list, "sacct": self._remember, "scontrol": self._config}[argv[0]](argv)
+
+    def start(self, job: str, *elements: int) -> None:
+        self.jobs[job].states.update(dict.fromkeys(elements, "RUNNING"))
+
+    def end(self, job: str, *elements: int, word: str = "COMPLETED") -> None:
+        for element in elements or tuple(self.jobs[job].states):
+            del self.jobs[job].states[element]
+            self.jobs[job].ended[element] = word
+
+    def _answer(self, argv: tuple[str, ...], stdout: str, code: int | None = 0, stderr: str = "") -> Completed:
+        return Completed(argv=argv, returncode=code, stdout=stdout, stderr=stderr)
+
+    def _submit(self, argv: tuple[str, ...]) -> Completed:
+        options = dict(word.lstrip("-").split("=", 1) for word in argv if "=" in word)
+        if self.submission == "refused":
+            return self._answer(argv, "", 1, "sbatch: error: Batch job submission failed: Invalid partition name specified")
+        if self.submission == "limited":
+            return self._answer(argv, "", 1, "sbatch: error: Batch job submission failed: QOSMaxSubmitJobPerUserLimit")
+        if self.submission == "lost in silence":
+            return self._answer(argv, "", None)
+        job = str(70 + len(self.jobs))
+        size = int(re.match(r"0-(\d+)", options.get("array", "0-0"))[1]) + 1
+        waits_for = options.get("dependency", "afterany:").removeprefix("afterany:").split(":")
+        self.jobs[job] = Job(
+            options["job-name"], dict.fromkeys(range(size), "PENDING"), [other for other in waits_for if other]
+        )
+        return self._answer(argv, f"{job}\n") if self.submission == "taken" else self._answer(argv, "", None)
+
+    def _list(self, argv: tuple[str, ...]) -> Completed:
+        lines = [
+            f"{job}_{element}|{job}|{element}|{word}|{facts.tag}|0:01|n1|None"
+            for job, facts in self.jobs.items()
+            for element, word in facts.states.items()
+        ]
+        return self._answer(argv, "\n".join(lines))
+
+    def _remember(self, argv: tuple[str, ...]) -> Completed:
+        if not self.has_history:
+            return self._answer(argv, "", 1, "Slurm accounting storage is disabled")
+        lines = [
+            f"{job}_{element}|{facts.tag}|{word}|0:0|1|n1"
+            for job, facts in self.jobs.items()
+            for element, word in facts.ended.items()
+        ]
+        return self._answer(argv, "\n".join(lines))
+
+    def _config(self, argv: tuple[str, ...]) -> Completed:
+        return self._answer(argv, "MaxArraySize = 1001\nKillWait = 30 sec\n")
+
+    def _tell(self, argv: tuple[str, ...], words: tuple[str, ...]) -> Completed:
+        self.told.append(words)
+        if self.is_deaf:
+            return self._answer(argv, "", 1, "slurm_kill_job2() failed Unable to contact slurm controller")
+        return self._answer(argv, "")
