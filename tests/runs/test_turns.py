@@ -6,6 +6,7 @@ import pytest
 
 from hpcsweep.errors import HpcsweepError
 from hpcsweep.runs.advance import _Act
+from hpcsweep.runs.look import read_status
 
 THREE = "command: echo {{ x }}\nspace: {x: [1, 2, 3]}\n"
 
@@ -55,8 +56,6 @@ class TestGone:
         cluster.slurm.jobs["70"].states.clear()
         monkeypatch.setattr("hpcsweep.store.cache.put", lambda *_arguments, **_more: False)
         run = cluster.run
-        from hpcsweep.runs.look import read_status
-
         assert not read_status(run).is_finished
         cluster.now += 91
         assert read_status(run).is_finished
