@@ -6,7 +6,8 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Literal
 
-from hpcsweep.fold import FINALLY, Fold, TaskView
+from hpcsweep.events import FINALLY
+from hpcsweep.fold import Fold, TaskView
 from hpcsweep.ledger import Array, Ledger
 from hpcsweep.model import Request, Settings
 from hpcsweep.states import FACTS, State
@@ -62,7 +63,6 @@ class Decision:
 
     actions: tuple[Action, ...] = ()
     waiting: Mapping[int, str] = field(default_factory=dict)  # task -> why it is not submitted
-    notes: tuple[str, ...] = ()
     is_finished: bool = False
 
 
@@ -93,7 +93,6 @@ def decide(fold: Fold, policy: Policy, request_of: Callable[[int], Request], now
     ledger = fold.ledger
     ready, waiting = _ready_tasks(fold, policy)
     actions: list[Action] = []
-    notes: list[str] = []
     again = _arrays_to_submit_again(fold, policy, now)
     cancelled = cancelled_unseen(fold)
     if cancelled:
@@ -111,7 +110,7 @@ def decide(fold: Fold, policy: Policy, request_of: Callable[[int], Request], now
     # What waits for the user's word (held, a failed canary, too many failures) is not going to move by itself.
     views = fold.views if fold.finally_view is None else [*fold.views, fold.finally_view]
     is_finished = not actions and not any(FACTS[view.state].is_live or not view.is_final for view in views)
-    return Decision(actions=tuple(actions), waiting=waiting, notes=tuple(notes), is_finished=is_finished)
+    return Decision(actions=tuple(actions), waiting=waiting, is_finished=is_finished)
 
 
 def _ready_tasks(fold: Fold, policy: Policy) -> tuple[list[int], dict[int, str]]:

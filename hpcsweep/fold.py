@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
-from hpcsweep.events import Record
+from hpcsweep.events import FINALLY, Record
 from hpcsweep.ledger import Array, Ledger
 from hpcsweep.schedulers.base import Seen
 from hpcsweep.states import FACTS, State
@@ -23,8 +23,6 @@ BROKEN_REASONS = {
     3: "its working directory is not there",
 }
 SIGKILL = 9
-FINALLY = -1
-"""What stands for a task's index where the command after the tasks is meant."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -85,7 +83,7 @@ class Fold:
         self._last = _by_element(evidence.last_live, ledger) if evidence.live is None else {}
         self._history = _by_element((seen for seen in evidence.history or () if not seen.is_refusal), ledger)
         self.views = [self.view(task) for task in range(total)]
-        self.finally_view = self.view(-1) if -1 in ledger.current else None
+        self.finally_view = self.view(FINALLY) if FINALLY in ledger.current else None
 
     def view(self, task: int) -> TaskView:
         """The state of one task."""

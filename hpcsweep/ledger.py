@@ -6,6 +6,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
+from hpcsweep.events import FINALLY
 from hpcsweep.model import Request
 from hpcsweep.ranges import parse_ranges
 from hpcsweep.schedulers.base import Seen
@@ -16,7 +17,7 @@ Submission = Literal["planned", "submitting", "uncertain", "submitted", "refused
 
 @dataclass(kw_only=True)
 class Array:
-    """One array as the journal knows it. ``tasks[position]`` is a task index (-1: the ``finally`` command)."""
+    """One array as the journal knows it. ``tasks[position]`` is a task index (FINALLY: the command after them)."""
 
     number: int
     tag: str
@@ -112,7 +113,7 @@ def _planned(ledger: Ledger, event: Mapping[str, Any]) -> None:
     if number in ledger.arrays:
         return
     kind = event.get("kind", "tasks")
-    tasks = [-1] if kind == "finally" else list(parse_ranges(event["tasks"]))
+    tasks = [FINALLY] if kind == "finally" else list(parse_ranges(event["tasks"]))
     attempts = {
         task: int(attempt)
         for attempt, ranges in event.get("attempts", {}).items()
@@ -199,10 +200,10 @@ def _cancel(ledger: Ledger, event: Mapping[str, Any]) -> None:
             array, _position = ledger.current[task]
             ledger.cancelled.add((task, array.attempt_of(task)))
     if event.get("finally"):
-        ledger.withdrawn.add(-1)
-        ledger.wanted.discard(-1)
-        if -1 in ledger.current:
-            ledger.cancelled.add((-1, ledger.current[-1][0].attempt_of(-1)))
+        ledger.withdrawn.add(FINALLY)
+        ledger.wanted.discard(FINALLY)
+        if FINALLY in ledger.current:
+            ledger.cancelled.add((FINALLY, ledger.current[FINALLY][0].attempt_of(FINALLY)))
 
 
 def _held(ledger: Ledger, _event: Mapping[str, Any]) -> None:
@@ -221,9 +222,9 @@ def _throttled(ledger: Ledger, event: Mapping[str, Any]) -> None:
 
 def _resubmit(ledger: Ledger, event: Mapping[str, Any]) -> None:
     tasks = set(parse_ranges(event["tasks"]))
-    ledger.withdrawn -= tasks | {-1}
+    ledger.withdrawn -= tasks | {FINALLY}
     if event.get("finally"):
-        tasks.add(-1)
+        tasks.add(FINALLY)
     ledger.wanted |= {task for task in tasks if task in ledger.current}
     ledger.is_finished = False
 
@@ -232,7 +233,7 @@ def _revoked(ledger: Ledger, event: Mapping[str, Any]) -> None:
     attempt = int(event["attempt"])
     ledger.revoked |= {(task, attempt) for task in parse_ranges(event["tasks"])}
     if event.get("finally"):
-        ledger.revoked.add((-1, attempt))
+        ledger.revoked.add((FINALLY, attempt))
 
 
 def _finished(ledger: Ledger, _event: Mapping[str, Any]) -> None:

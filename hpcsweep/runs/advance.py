@@ -43,7 +43,6 @@ class Report:
     waiting: Mapping[int, str] = field(default_factory=dict)
     notes: list[str] = field(default_factory=list)
     fold: Fold | None = None
-    is_finished: bool = False
 
 
 def advance(turn: Turn, *, after: tuple[str, ...] = (), settle_s: float | None = None, is_by_hand: bool = False) -> Report:
@@ -62,7 +61,7 @@ def advance(turn: Turn, *, after: tuple[str, ...] = (), settle_s: float | None =
         run.settings, max_array_size=site_limits(run).max_array_size, settle_s=settle_s, repeats_refused=is_by_hand
     )
     decision = decide(fold, policy, run.request_of, time.time())
-    report = Report(waiting=decision.waiting, notes=list(decision.notes), fold=fold, is_finished=decision.is_finished)
+    report = Report(waiting=decision.waiting, fold=fold)
     if fold.evidence.live_message:
         return report  # the scheduler is silent: whatever was to be done is done by the next turn
     _Act(turn=turn, policy=policy, report=report, fold=fold, after=after).carry_out(decision)

@@ -8,7 +8,8 @@ from typing import Literal
 
 from hpcsweep.decide import EndAttempts, cancelled_unseen, count_failures, failed_canaries, is_over_limit, policy_of
 from hpcsweep.errors import HpcsweepError, SchedulerUnreachable
-from hpcsweep.fold import FINALLY, Fold
+from hpcsweep.events import FINALLY
+from hpcsweep.fold import Fold
 from hpcsweep.ledger import Array
 from hpcsweep.model import Completed
 from hpcsweep.ranges import format_ranges

@@ -6,7 +6,7 @@ import time
 from collections.abc import Iterable
 
 from hpcsweep.decide import EndAttempts
-from hpcsweep.events import Record
+from hpcsweep.events import FINALLY, Record
 from hpcsweep.fold import Fold
 from hpcsweep.ledger import Array
 from hpcsweep.ranges import format_ranges
@@ -61,7 +61,7 @@ def _end_attempts_of(turn: Turn, fold: Fold, array: Array, keys: list[tuple[int,
 
 
 def names_of(tasks: Iterable[int]) -> dict[str, object]:
-    """Tasks as an event names them; the ``finally`` command (-1) is no number."""
+    """Tasks as an event names them; the ``finally`` command is no number."""
     numbers = list(tasks)
     names: dict[str, object] = {"tasks": format_ranges(task for task in numbers if task >= 0)}
-    return {**names, "finally": True} if -1 in numbers else names
+    return {**names, "finally": True} if FINALLY in numbers else names

@@ -6,6 +6,7 @@ import shlex
 from collections.abc import Iterator, Sequence
 
 from hpcsweep._version import __version__
+from hpcsweep.events import FINALLY
 from hpcsweep.ledger import Array
 from hpcsweep.model import Request, Task
 from hpcsweep.render.chunks import CHUNK_SIZE, chunk_hash, render_chunks
@@ -100,7 +101,7 @@ class ArrayWriter:
 
     def _blocks(self, array: Array) -> Iterator[str]:
         if array.kind == "finally":
-            yield self._tasks.render_finally(array.request, array.attempt_of(-1))
+            yield self._tasks.render_finally(array.request, array.attempt_of(FINALLY))
             return
         for position, task in enumerate(array.tasks):
             yield self._tasks.render(self._run.tasks[task], array.request, array.attempt_of(task), position)
