@@ -248,3 +248,14 @@ class TestProfiles:
 
     def test_options_of_their_own_are_origins(self, show):
         assert show.json("space: {a: 1}\n")["origins"]["scheduler"] == "--scheduler"
+
+
+def test_an_included_point_that_is_there_already_is_dropped_and_said(show):
+    text = "space: {a: [1, 2]}\ninclude: [{a: 2}, {a: 3}, {a: 3}]\n"
+    found = show.json(text)
+    assert (found["points"], found["dropped"]) == (3, 2)
+    assert "equal points dropped: 2" in show.run(text)[1]
+
+
+def test_a_keyword_beside_the_space_is_told_where_it_belongs(show):
+    assert "it goes under space: {sum: ...}" in show.error("space: {x: 1}\nsum: [{a: 1}]\n")

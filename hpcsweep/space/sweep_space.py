@@ -160,15 +160,18 @@ class SweepSpace:
         )
 
     def _points(self, tally: Tally) -> Iterator[Point]:
-        included = {point_id(point): point for point in self._included()}
+        included: dict[str, Point] = {}
+        for point in self._included():
+            if included.setdefault(point_id(point), point) is not point:
+                tally.add_dropped(point, 1)
         is_empty = True
         for base, profile, earlier in self._base_points(tally):
             for point in replicated(base, profile, self.replicates) if self.replicates else (base,):
                 if earlier and any(_is_in(point, other, self.replicates) for other in earlier):
                     tally.add_dropped(point, 1)
                     continue
-                if included:
-                    included.pop(point_id(point), None)
+                if included and included.pop(point_id(point), None) is not None:
+                    tally.add_dropped(point, 1)
                 is_empty = False
                 yield point
         yield from included.values()

@@ -39,6 +39,7 @@ from hpcsweep.sweepfile.setting_kinds import (
     UMASK,
     resources,
 )
+from hpcsweep.sweepfile.words import KEYWORDS
 
 ARRAY_KEYS: dict[str, Key] = {
     "at_once": Key(kind=whole(1), help="So many elements at once over the whole run, whatever number of arrays it has."),
@@ -207,6 +208,8 @@ def add_unknown_key(key: nodes.Scalar, faults: Faults) -> None:
         hint = f"resources go together: resources: {{{key.text}: ...}}"
     elif key.text in ARRAY_KEYS:
         hint = f"it goes under array: {{{key.text}: ...}}"
+    elif key.text in KEYWORDS:
+        hint = f"it goes under space: {{{key.text}: ...}}"
     elif key.text in ("profiles", "match"):
         hint = "profiles are in ~/.config/hpcsweep/config.yaml or hpcsweep.yaml"
     elif key.text in _WORDS:

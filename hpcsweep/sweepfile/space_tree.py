@@ -50,7 +50,7 @@ class TreeReader:
                 hint = "alternatives of whole blocks go under sum:"
             elif isinstance(node, Scalar) and ":" in node.text:
                 hint = "a space is missing after the colon"
-            elif isinstance(node, Scalar) and node.value is None:
+            elif isinstance(node, Scalar) and node.value is None and where == "space":
                 hint = "write {} for one task without parameters"
             self.is_incomplete = True
             self.notes.fault(node.place, f"{where} must be a mapping, not {kind_of(node)}", hint)
