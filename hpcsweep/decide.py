@@ -286,8 +286,7 @@ def _leaves_no_record(fold: Fold, view: TaskView) -> bool:
     if not is_over(view):
         return False
     record = fold.evidence.events.get(view.array, {}).get((view.index, view.attempt)) if view.array is not None else None
-    has_record = record is not None and (record.outcome is not None or record.lost)
-    return not has_record and (view.index, view.attempt) not in fold.ledger.revoked
+    return record is None or (record.outcome is None and not record.lost)
 
 
 def at_once_of(ledger: Ledger, policy: Policy) -> int | None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import posixpath
 import re
 from collections.abc import Callable, Collection, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from hpcsweep.errors import HpcsweepError
 from hpcsweep.model import Request, Settings
@@ -43,6 +43,9 @@ class ScriptFacts:
     tasks_per_element: int = 1
     condition: str = ""
     total: int = 0
+    attempts: Mapping[int, int] = field(
+        default_factory=dict
+    )  # task -> the attempt from which on it counts, where not the first
     watch_s: int | None = None
 
 
@@ -127,6 +130,8 @@ def render_header(settings: Settings, facts: ScriptFacts) -> str:
     lines += [f"hpcsweep_{name}={'' if number is None else number}" for name, number in numbers.items()]
     if facts.watch_s is not None:
         lines.append(f"hpcsweep_watch_s={facts.watch_s}")
+    if facts.attempts:
+        lines.append(f"hpcsweep_attempts=({' '.join(f'[{task}]={attempt}' for task, attempt in facts.attempts.items())})")
     return "\n".join([*lines, "hpcsweep_chunk_hashes=(", *(f"  {digest}" for digest in facts.chunk_hashes), ")"])
 
 

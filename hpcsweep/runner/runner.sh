@@ -237,13 +237,14 @@ hpcsweep_guess_task() {
 
 hpcsweep_count_tasks() { # how many of the run are `done`, `ended` or `failed` -> hpcsweep_count
   # Counts tasks, not attempts: a task counts by its latest attempt that left any trace.
-  local path name task attempt rest owner job
+  local path name task attempt rest
   local -A latest=() ended=()
   for path in "$hpcsweep_run_dir"/arrays/*/events/*; do
     name=${path##*/}
     [[ $name =~ ^([0-9]+)\.([0-9]+)(\..*)?$ ]] || continue
     task=${BASH_REMATCH[1]} attempt=${BASH_REMATCH[2]} rest=${BASH_REMATCH[3]}
-    ((attempt >= ${latest[$task]-0})) || continue
+    # Of a task that runs again, what it did before does not count.
+    ((attempt >= ${latest[$task]-0} && attempt >= ${hpcsweep_attempts[task]-1})) || continue
     if ((attempt > ${latest[$task]-0})); then
       latest[$task]=$attempt
       unset -v "ended[$task]"
@@ -254,9 +255,6 @@ hpcsweep_count_tasks() { # how many of the run are `done`, `ended` or `failed` -
       failed.done.* | failed.sig.* | failed.timeout.* | failed.setup.* | failed.broken.* | failed.*.lost) ended[$task]=1 ;;
       ended.done.* | ended.sig.* | ended.timeout.* | ended.cancelled.* | ended.stopped.*) ended[$task]=1 ;;
       ended.setup.* | ended.broken.* | ended.*.lost) ended[$task]=1 ;;
-      ended)
-        { read -r owner job rest <"$path"; } 2>/dev/null && [[ $job == revoked ]] && ended[$task]=1
-        ;;
     esac
   done
   hpcsweep_count=${#ended[@]}

@@ -84,6 +84,7 @@ class ArrayWriter:
             enforces_time_limit=not run.scheduler.enforces_time_limit,
             condition="" if last is None or array.awaits is None else last.when,
             total=array.awaits or 0,
+            attempts={} if array.awaits is None else self._later_attempts(),
         )
 
     def check(self, task: Task, request: Request) -> None:
@@ -98,6 +99,10 @@ class ArrayWriter:
         """The rendered command of an array's first task, as one would type it."""
         command = self._tasks.command(self._run.tasks[array.tasks[0]], array.request)
         return command if isinstance(command, str) else shlex.join(command)
+
+    def _later_attempts(self) -> dict[int, int]:
+        current = ((task, array.attempt_of(task)) for task, (array, _) in self._run.ledger.current.items() if task != FINALLY)
+        return {task: attempt for task, attempt in sorted(current) if attempt > 1}
 
     def _blocks(self, array: Array) -> Iterator[str]:
         if array.kind == "finally":

@@ -260,6 +260,22 @@ def test_the_last_command_waits_for_its_condition(run):
     assert run.outcomes("002") == ["finally.1.done.0"]
 
 
+def test_the_last_command_waits_for_what_runs_again(run):
+    run.add_array([block(0, "exit 1")], total=1)
+    run.run(0)
+    script = run.add_array([block(0, "echo last", task="finally")], "002", condition="ended", total=1)
+    script.write_text(script.read_text().replace("hpcsweep_chunk_hashes=", "hpcsweep_attempts=([0]=2)\nhpcsweep_chunk_hashes="))
+    run.run(array="002")
+    run.add_array([block(0, "exit 1", attempt=2)], "003")
+    run.event("0.2", "003").write_text("tag-003 revoked host 1 1\n")  # an attempt that was called off is none
+    run.run(array="002")
+    assert run.events("002") == []
+    run.add_array([block(0, "exit 1", attempt=3)], "004")
+    run.run(array="004")
+    run.run(array="002")
+    assert run.outcomes("002") == ["finally.1.done.0"]
+
+
 def test_without_an_element_number_nothing_runs(run):
     run.add_array([block(0, "true")])
     assert run.run(HPCSWEEP_ELEMENT="x") == 1

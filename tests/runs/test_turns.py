@@ -197,6 +197,14 @@ class TestFinally:
         assert [job.waits_for for job in cluster.slurm.jobs.values()] == [[], ["70"], [], ["70", "72"]]
         assert (cluster.run.paths.array(2).events / "finally.1").exists()  # the first can do nothing any more
 
+    def test_that_counts_knows_which_attempts_count(self, cluster):
+        cluster.submit(self.SWEEP + "max_failures: 3\n")
+        assert "hpcsweep_total=3\n" in cluster.run.paths.array(2).script.read_text()
+        cluster.task_says("0.1.done.1.1")
+        cluster.slurm.end("70", 0, word="FAILED")
+        cluster.hpcsweep("resubmit")
+        assert "hpcsweep_attempts=([0]=2)\n" in cluster.run.paths.array(4).script.read_text()
+
     def test_that_failed_is_run_again_by_resubmit(self, cluster):
         cluster.submit(self.SWEEP)
         cluster.task_says("0.1.done.0.1", "1.1.done.0.1", "2.1.done.0.1")
