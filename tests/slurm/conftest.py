@@ -6,23 +6,22 @@ import os
 import shutil
 import subprocess
 import tempfile
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from life import Site, user_site
+from life import ENDS, REQUEUED, Life, Site, user_site
 
 TEST_USER = "hpcsweep-test"
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="session")
 def own_site(slurm, tmp_path_factory) -> Site:
     """The site of whoever runs the tests: on the test Slurm, root."""
     return Site(tmp_path_factory.mktemp("life"))
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="session")
 def users_site(slurm) -> Iterator[Site]:
     """The site of the ordinary user."""
     if os.geteuid() != 0:
@@ -44,15 +43,22 @@ def any_site(request) -> Site:
     return request.getfixturevalue("own_site" if request.param == "own" else "users_site")
 
 
-@pytest.fixture(scope="module")
-def await_it() -> Callable[..., None]:
-    """As ``await_that``, for fixtures of a module."""
-
-    def wait(condition: Callable[[], object], what: str, within_s: float = 60.0) -> None:
-        deadline = time.monotonic() + within_s
-        while not condition():
-            if time.monotonic() > deadline:
-                pytest.fail(f"waited {within_s:.0f} s in vain until {what}")
-            time.sleep(0.1)
-
-    return wait
+@pytest.fixture(scope="session")
+def slow_runs(users_site: Site) -> dict[str, Life]:
+    """Runs in which something takes its minutes: under way while the other tests are at work."""
+    ends = users_site.submit("ends", ENDS)
+    requeued = users_site.submit("requeued", REQUEUED)
+    # The programs themselves have to run: a TERM that comes before has nothing to say to them.
+    ends.await_status(lambda _: len(ends.starts("starts-ends")) == 10, "all programs run")
+    ends.hpcsweep("cancel", "--tasks", "6,8")
+    users_site.run(["scancel", ends.task(7)["job"]])
+    requeued.await_status(
+        lambda status: (
+            [task["state"] for task in status["tasks"]] == ["done", "running", "failed", "running"]
+            and len(requeued.starts("starts-requeued")) == 4
+        ),
+        "two have ended and two run",
+    )
+    for task in requeued.tasks()[:3]:
+        users_site.run(["scontrol", "requeue", task["job"]])
+    return {"ends": ends, "requeued": requeued}

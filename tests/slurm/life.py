@@ -15,6 +15,7 @@ import textwrap
 import time
 from collections import Counter
 from collections.abc import Callable, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -26,6 +27,41 @@ PACKAGES = sysconfig.get_paths()["purelib"]
 POLL_S = 0.5
 # Whoever starts a task leaves a line here: task, attempt, restart.
 COUNT_START = 'echo "$HPCSWEEP_TASK $HPCSWEEP_ATTEMPT $HPCSWEEP_RESTART" >>starts; '
+
+# On the first attempt each ends in its own way, on later ones all is well.
+ENDS = """
+command: |
+  echo "$HPCSWEEP_TASK $HPCSWEEP_ATTEMPT $HPCSWEEP_RESTART" >>starts-$HPCSWEEP_RUN
+  echo "value = $HPCSWEEP_TASK$HPCSWEEP_ATTEMPT" >"$HPCSWEEP_TASK_DIR/a.metrics"
+  if [ "$HPCSWEEP_ATTEMPT" -gt 1 ]; then exit 0; fi
+  case {{ kind }} in
+    exit) echo "the last words"; exit 3 ;;
+    segv) kill -SEGV $$ ;;
+    kill) kill -KILL $$ ;;
+    oom) head -c 300m /dev/zero | tail >/dev/null ;;
+    timeout | cancel | scancel) sleep 300 ;;
+    late) trap 'echo saved >>saved-$HPCSWEEP_RUN; exit 0' TERM; sleep 300 & wait ;;
+  esac
+space:
+  zip:
+    number: {range: [0, 9]}
+    kind: [ok, exit, segv, kill, oom, timeout, cancel, scancel, late, ok]
+resources: {time: "{{ '1m' if kind == 'timeout' else '10m' }}", memory: 60M}
+slurm: {nodelist: n1}
+"""
+# The first and the third end by themselves; the others wait, but not in a restart. On the one node that stays well.
+REQUEUED = """
+command: |
+  echo "$HPCSWEEP_TASK $HPCSWEEP_ATTEMPT $HPCSWEEP_RESTART" >>starts-$HPCSWEEP_RUN
+  echo "restart = $HPCSWEEP_RESTART" >"$HPCSWEEP_TASK_DIR/a.metrics"
+  case "$HPCSWEEP_TASK" in
+    2) exit 3 ;;
+    1 | 3) [ "$HPCSWEEP_RESTART" != 0 ] || [ -e gate-$HPCSWEEP_RUN ] || sleep 400 ;;
+  esac
+space: {x: [1, 2, 3, 4]}
+resources: {time: 20m, memory: 20M}
+slurm: {nodelist: n1}
+"""
 
 
 @dataclass(frozen=True)
@@ -183,6 +219,12 @@ def user_site(folder: Path, as_user: Callable[[list[str]], list[str]], user: str
             return site
         tried.append(f"{python}: {probe.stderr.strip().splitlines()[-1:]}")
     pytest.skip(f"NO PYTHON FOR {user}: {'; '.join(tried)}")
+
+
+def parallel(*calls: Callable[[], Any]) -> list[Any]:
+    """What the calls return, made all at once."""
+    with ThreadPoolExecutor(len(calls)) as pool:
+        return [future.result() for future in [pool.submit(call) for call in calls]]
 
 
 def job_of(line: str) -> str:

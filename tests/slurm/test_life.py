@@ -8,7 +8,8 @@ from pathlib import Path
 import pytest
 from life import COUNT_START, Life, Site, job_of
 
-pytestmark = pytest.mark.slurm
+# What takes its minutes in other files begins with the first of the tests here.
+pytestmark = [pytest.mark.slurm, pytest.mark.usefixtures("slow_runs")]
 
 # Each task's metrics come from its own parameters, and a gate lets the test look while half of them run.
 BLOCKS = """

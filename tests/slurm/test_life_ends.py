@@ -5,43 +5,15 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from life import Life, Site
+from life import ENDS, Life, Site
 
 pytestmark = pytest.mark.slurm
 
-# On the first attempt each ends in its own way, on later ones all is well.
-ENDS = """
-command: |
-  echo "$HPCSWEEP_TASK $HPCSWEEP_ATTEMPT $HPCSWEEP_RESTART" >>starts-$HPCSWEEP_RUN
-  echo "value = $HPCSWEEP_TASK$HPCSWEEP_ATTEMPT" >"$HPCSWEEP_TASK_DIR/a.metrics"
-  if [ "$HPCSWEEP_ATTEMPT" -gt 1 ]; then exit 0; fi
-  case {{ kind }} in
-    exit) echo "the last words"; exit 3 ;;
-    segv) kill -SEGV $$ ;;
-    kill) kill -KILL $$ ;;
-    oom) head -c 300m /dev/zero | tail >/dev/null ;;
-    timeout | cancel | scancel) sleep 300 ;;
-    late) trap 'echo saved >>saved-$HPCSWEEP_RUN; exit 0' TERM; sleep 300 & wait ;;
-  esac
-space:
-  zip:
-    number: {range: [0, 9]}
-    kind: [ok, exit, segv, kill, oom, timeout, cancel, scancel, late, ok]
-resources: {time: "{{ '1m' if kind == 'timeout' else '10m' }}", memory: 60M}
-"""
 
-
-@pytest.fixture(scope="module")
-def ends(users_site: Site) -> Life:
-    """All ends in one run; what has to be ended from outside is, once it runs."""
-    run = users_site.submit("ends", ENDS)
-    run.await_status(lambda status: all(status["tasks"][task]["state"] == "running" for task in (6, 7, 8)), "all have started")
-    # The programs themselves have to run: a TERM that comes before has nothing to say to them.
-    run.await_status(lambda _: len(run.starts("starts-ends")) == 10, "all programs run")
-    said = run.hpcsweep("cancel", "--tasks", "6,8").stdout
-    assert "6,8" in said
-    users_site.run(["scancel", run.task(7)["job"]])
-    return run
+@pytest.fixture
+def ends(slow_runs: dict[str, Life]) -> Life:
+    """All ends in one run: tasks 6 and 8 were cancelled, 7 was ended by scancel."""
+    return slow_runs["ends"]
 
 
 @pytest.fixture(scope="module")
@@ -67,7 +39,7 @@ def short(task: dict[str, Any]) -> tuple[Any, ...]:
 
 def test_cancelled_by_hpcsweep(ends):
     status = ends.await_status(
-        lambda status: all(status["tasks"][task]["state"] == "cancelled" for task in (6, 8)), "both are cancelled", 30
+        lambda status: all(status["tasks"][task]["state"] == "cancelled" for task in (6, 8)), "both are cancelled"
     )
     for task in (6, 8):
         assert short(status["tasks"][task]) == ("cancelled", None, None, "task")

@@ -67,13 +67,13 @@ SWEEPS = {
         slurm: {nodelist: n2}
         """,
     "files": """
-        command: cat; cat input.nml data/facts; pwd
+        command: cat; cat input.nml linked/facts; pwd
         space: {x: [1, "a 'b' $(touch pwned)"]}
         workdir: task
         files: {input.nml: input.j2}
         stdin: |
           x is {{ x }}
-        link: [data]
+        link: [linked]
         resources: {time: 5m, memory: 20M}
         """,
     "masked": """
@@ -82,7 +82,7 @@ SWEEPS = {
         umask: "007"
         resources: {time: 5m, memory: 20M}
         """,
-    "groups": """
+    "requests": """
         command: 'true'
         space: {x: [1, 2, 3, 4]}
         resources: {time: 5m, cpus: "{{ 1 if x < 3 else 2 }}", memory: "{{ 10 * x }}M"}
@@ -118,8 +118,8 @@ def runs(users_site: Site) -> dict[str, Life]:
     """All of them under way at once."""
     for name, text in FILES.items():
         users_site.write(name, text)
-    (users_site.folder / "data").mkdir()
-    users_site.write("data/facts", "facts\n")
+    (users_site.folder / "linked").mkdir()
+    users_site.write("linked/facts", "facts\n")
     return {name: users_site.submit(name, text, MY_OWN="comes along", LANG="C.UTF-8") for name, text in SWEEPS.items()}
 
 
@@ -223,7 +223,7 @@ def test_files_links_and_standard_input(ended):
     for task, value in enumerate(["1", "a 'b' $(touch pwned)"]):
         folder = run.path / f"tasks/{task:06d}"
         assert run.log(task) == f"x is {value}\nx = {value}, run files\nfacts\n{folder}\n"
-        assert (folder / "data").is_symlink()
+        assert (folder / "linked").is_symlink()
     assert not list(run.site.folder.rglob("pwned"))
 
 
@@ -237,7 +237,7 @@ def test_a_umask_for_a_group(ended):
 
 
 def test_one_array_for_each_request(ended):
-    run = ended("groups")
+    run = ended("requests")
     status = run.status()
     assert status["counts"] == {"done": 4}
     assert [array["size"] for array in status["arrays"]] == [1] * 4
