@@ -240,9 +240,9 @@ class TestOptions:
             (["list", "--runs-dir", "sweep.yaml"], 1, "sweep.yaml"),
         ],
     )
-    def test_of_the_others(self, ended_run, call, monkeypatch, words, code, said):
+    def test_of_the_others(self, ended_run, call, words, code, said):
         folder = ended_run.parents[1]
-        monkeypatch.chdir(folder)
+        os.chdir(folder)  # `call` goes back
         before = tree(folder)
         done, out, err = call(*words)
         assert (done, out) == (code, ""), err

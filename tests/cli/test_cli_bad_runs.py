@@ -77,7 +77,7 @@ class TestDamaged:
     @pytest.mark.parametrize(
         "damage",
         [
-            lambda data: b"",
+            lambda _data: b"",
             lambda data: data[: len(data) // 2],
             lambda data: b"not json\n" + data,
             lambda data: data + b'{"event": "fini',
@@ -87,7 +87,7 @@ class TestDamaged:
             lambda data: data.replace(b'"0-3"', b'"0-999999999999"'),
             lambda data: data.replace(b'"0-3"', b'"0-7"'),
         ],
-        ids="empty half junk-first torn wrong-type zeros nonsense huge-range too-many".split(),
+        ids=["empty", "half", "junk-first", "torn", "wrong-type", "zeros", "nonsense", "huge-range", "too-many"],
     )
     def test_journal(self, copy, call, damage):
         path = copy / "state.jsonl"
@@ -113,14 +113,14 @@ class TestDamaged:
     @pytest.mark.parametrize(
         "damage",
         [
-            lambda data: b"",
+            lambda _data: b"",
             lambda data: data[:-10],
             lambda data: data.split(b"\n", 1)[1],
-            lambda data: b"not json\n",
+            lambda _data: b"not json\n",
             lambda data: data.replace(b'"params"', b'"parms"'),
             lambda data: b"\0" * len(data),
         ],
-        ids="empty torn one-less junk other-names zeros".split(),
+        ids=["empty", "torn", "one-less", "junk", "other-names", "zeros"],
     )
     def test_tasks(self, copy, call, damage):
         path = copy / "tasks.jsonl"
