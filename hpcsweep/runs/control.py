@@ -54,7 +54,8 @@ def cancel(turn: Turn, fold: Fold, tasks: list[int] | None) -> Cancelled:
     live = [view for view in open_views if FACTS[view.state].is_live]
     last = fold.finally_view
     is_last_live = tasks is None and last is not None and FACTS[last.state].is_live
-    if open_views or is_last_live or (tasks is None and run.settings.finally_ is not None and last is None):
+    is_last_over = last is not None and FACTS[last.state].is_ended and not last.is_wanted
+    if open_views or (tasks is None and run.settings.finally_ is not None and not is_last_over):
         event: dict[str, object] = {"event": "cancel", "tasks": format_ranges(view.index for view in open_views)}
         if tasks is None:
             event["finally"] = True

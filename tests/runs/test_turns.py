@@ -205,6 +205,17 @@ class TestFinally:
         cluster.hpcsweep("resubmit")
         assert "hpcsweep_attempts=([0]=2)\n" in cluster.run.paths.array(4).script.read_text()
 
+    def test_that_came_too_early_can_be_cancelled(self, cluster):
+        cluster.submit(self.SWEEP.replace("ended", "done"))
+        cluster.task_says("0.1.done.1.1", "1.1.done.0.1", "2.1.done.0.1")
+        cluster.slurm.end("70")
+        cluster.slurm.end("71")
+        assert cluster.status()["finally"]["state"] == "new"
+        cluster.hpcsweep("cancel", "run-01")
+        assert cluster.status()["finally"]["state"] == "cancelled"
+        cluster.hpcsweep("advance", "--quiet")
+        assert len(cluster.slurm.jobs) == 2
+
     def test_that_failed_is_run_again_by_resubmit(self, cluster):
         cluster.submit(self.SWEEP)
         cluster.task_says("0.1.done.0.1", "1.1.done.0.1", "2.1.done.0.1")
