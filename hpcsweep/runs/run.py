@@ -123,7 +123,13 @@ class Run:
         return resolve_request(self.settings.resources, self.tasks[task].params, self.names)
 
     def forget_ledger(self) -> None:
-        """The journal has grown: read it again at the next use."""
+        """The journal has grown: read it again at the next use.
+
+        Raises:
+            HpcsweepError: the run was removed meanwhile.
+        """
+        if not self.paths.run_json.exists():
+            raise HpcsweepError(f"{self.paths.root} is no run any more: it was removed or moved away")
         self.__dict__.pop("ledger", None)
         self.__dict__.pop("journal", None)
 

@@ -10,6 +10,7 @@ import signal
 import subprocess
 import sys
 import textwrap
+import time
 
 import pytest
 from cli_user import is_running
@@ -232,6 +233,22 @@ class TestEnds:
         user("resubmit")
         user.wait()
         assert user.status()["counts"] == {"done": 3}
+
+    @pytest.mark.parametrize("words", [["wait"], ["status", "--watch"], ["logs", "0", "-f"]])
+    def test_a_run_that_is_removed_under_a_watcher(self, user, await_that, call, monkeypatch, words):
+        user("submit", user.sweep(gated(2)), "--jobs", "1")
+        await_that(lambda: len(started(user)) == 1, "one runs")
+        sleep = time.sleep
+
+        def remove_and_sleep(seconds):
+            if user.run_dir().exists():
+                user.run_dir().rename(user.folder / "away")
+            sleep(seconds)
+
+        monkeypatch.setattr(time, "sleep", remove_and_sleep)
+        code, _out, err = call(*words)
+        assert code == 1
+        assert "no run any more" in err
 
     def test_a_removed_run_ends_its_tasks(self, user, await_that):
         user("submit", user.sweep(gated(2)), "--jobs", "1")
