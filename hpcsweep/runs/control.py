@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import Literal
@@ -64,29 +65,32 @@ def cancel(turn: Turn, fold: Fold, tasks: list[int] | None) -> Cancelled:
     for view in [*live, *([last] if is_last_live and last is not None else [])]:
         if view.array is not None and view.element is not None:
             by_array.setdefault(view.array, []).append(view.element)
+    # What is left of an array is cancelled by one marker and one command, not by one for each of ten thousand elements.
+    left = Counter(view.array for view in fold.views if FACTS[view.state].is_live)
+    some = {number: None if len(elements) >= left[number] else elements for number, elements in by_array.items()}
     # All markers first: they reach every runner, whatever becomes of the scheduler's commands.
-    for number, elements in by_array.items():
+    for number, elements in some.items():
         _mark_elements(run, run.ledger.arrays[number], elements)
     unseen = cancelled_unseen(Fold(run.ledger, fold.evidence, run.ledger.total))
     end_attempts(turn, fold, EndAttempts(attempts=unseen, leaves_started=True))
-    answers = [_cancel_elements(run, run.ledger.arrays[number], elements) for number, elements in by_array.items()]
+    answers = [_cancel_elements(run, run.ledger.arrays[number], elements) for number, elements in some.items()]
     for error in filter(None, answers):
         raise error
     return Cancelled(withdrawn=withdrawn, signalled=[view.index for view in live], ended=ended)
 
 
-def _mark_elements(run: Run, array: Array, elements: list[int]) -> None:
-    tasks = [array.tasks[element] for element in elements]
-    marked = None if len(elements) == array.size else [(task, array.attempt_of(task)) for task in tasks]
+def _mark_elements(run: Run, array: Array, elements: list[int] | None) -> None:
+    tasks = [array.tasks[element] for element in elements or ()]
+    marked = None if elements is None else [(task, array.attempt_of(task)) for task in tasks]
     mark_cancel(run.paths.array(array.number).events, marked)
 
 
-def _cancel_elements(run: Run, array: Array, elements: list[int]) -> HpcsweepError | None:
+def _cancel_elements(run: Run, array: Array, elements: list[int] | None) -> HpcsweepError | None:
     """Tell the scheduler; what it said when it did not take it."""
     if array.job is None:
         return None  # uncertain: whatever of it starts meets the marker, or finds its claim taken
     try:
-        _tell(run.scheduler.cancel_cmds(array.tag, array.job, None if len(elements) == array.size else elements))
+        _tell(run.scheduler.cancel_cmds(array.tag, array.job, elements))
     except HpcsweepError as error:
         return error
     return None

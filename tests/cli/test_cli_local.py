@@ -131,6 +131,20 @@ class TestCancel:
         assert user.states() == ["done", "done", "cancelled", "cancelled"]
         assert sorted(started(user)) == [0, 1]
 
+    def test_of_all_that_is_left_is_one_marker(self, user, await_that):
+        user("submit", user.sweep(gated(40)), "--jobs", "1")
+        (user.folder / "go-0").touch()
+        await_that(lambda: started(user) == [0, 1], "the first is done")
+        user("cancel", "run-01")
+        user.wait(code=1)
+        assert user.states() == ["done"] + ["cancelled"] * 39
+        events = [path.name for path in (user.run_dir() / "arrays/001/events").iterdir()]
+        assert [name for name in events if "cancel" in name and not name.startswith("1.1.")] == ["cancel"]
+        (user.folder / "go").touch()
+        user("resubmit", "run-01", "--state", "cancelled")
+        user.wait()
+        assert sorted(started(user)) == sorted([*range(40), 1])
+
     def test_of_what_has_ended_is_nothing(self, user):
         user("submit", user.sweep("{command: 'true', space: {}, scheduler: local}"))
         user.wait()
