@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import argparse
 import importlib
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 from hpcsweep._version import __version__
@@ -40,8 +40,13 @@ def run_command(argv: Sequence[str]) -> int:
         SystemExit: by argparse, 0 after --help and --version, 2 for a wrong command line.
     """
     name = next((word for word in argv if not word.startswith("-")), None)
-    parser = _parser(only=name if name in COMMANDS else None)
-    args = parser.parse_args(argv)
+    parser, command = _parser(only=name if name in COMMANDS else None)
+    if name is not None and name not in COMMANDS:
+        parser.error(f"there is no command {name!r}{_nearest([name], COMMANDS)}")
+    args, unknown = parser.parse_known_args(argv)
+    if unknown:
+        known = [word for action in (command or parser)._actions for word in action.option_strings]  # noqa: SLF001 - no other way
+        (command or parser).error(f"unrecognized arguments: {' '.join(unknown)}{_nearest(unknown, known)}")
     if args.command is None:
         parser.print_help()
         return 2
@@ -55,21 +60,31 @@ def run_command(argv: Sequence[str]) -> int:
     return code
 
 
-def _parser(only: str | None) -> argparse.ArgumentParser:
-    """The whole command line; only the command that is about to run has its options read in (imports cost time)."""
+def _nearest(words: Iterable[str], known: Iterable[str]) -> str:
+    """``; did you mean --watch?`` for the words that have a near one."""
+    from difflib import get_close_matches  # noqa: PLC0415 - only for what is misspelt
+
+    known = list(known)
+    near = [match for word in words for match in get_close_matches(word.partition("=")[0], known, n=1)]
+    return f"; did you mean {' '.join(near)}?" if near else ""
+
+
+def _parser(only: str | None) -> tuple[argparse.ArgumentParser, argparse.ArgumentParser | None]:
+    """The whole command line, and the part of the one command that is about to run, whose options alone are read in (imports cost time)."""
     parser = argparse.ArgumentParser(
         prog="hpcsweep",
         description="Parameter sweeps as scheduler job arrays: one YAML file, no server, nothing lost.",
         epilog="Exit codes: 0 done, 1 something you can mend, 2 wrong usage, 3 a bug, 4 scheduler out of reach, 130 interrupted.",
     )
     parser.add_argument("--version", action="version", version=f"hpcsweep {__version__}")
+    chosen = None
     commands = parser.add_subparsers(dest="command", metavar="COMMAND", title="commands")
     for name, summary in COMMANDS.items():
         if name == only:
             module = importlib.import_module(f"hpcsweep.cli.{_MODULES.get(name, name)}")
-            command = commands.add_parser(name, help=summary, description=module.__doc__, allow_abbrev=False)
-            module.add_arguments(command)
-            command.set_defaults(run_command=module.run)
+            chosen = commands.add_parser(name, help=summary, description=module.__doc__, allow_abbrev=False)
+            module.add_arguments(chosen)
+            chosen.set_defaults(run_command=module.run)
         else:
             commands.add_parser(name, help=summary)
-    return parser
+    return parser, chosen

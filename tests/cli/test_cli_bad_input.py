@@ -163,7 +163,7 @@ class TestOptions:
             (["--after", "nothing"], 1, "nothing"),
             (["--after", "17"], 1, "17"),
             (["--after", "999999-1-aaaaaaaa"], 0, ""),  # a job that has ended is no obstacle
-            (["--watched"], 2, "--watched"),
+            (["--watched"], 2, "--watched; did you mean --watch?"),
             (["more.yaml"], 2, "more.yaml"),
         ],
     )

@@ -50,6 +50,11 @@ class TestHelp:
     def test_no_command_is_wrong_usage(self, call):
         assert call()[0] == 2
 
+    def test_a_command_that_is_misspelt(self, call):
+        code, out, err = call("sumbit", "sweep.yaml")
+        assert (code, out) == (2, "")
+        assert "did you mean submit?" in err
+
 
 class TestSubmit:
     def test_says_name_folder_and_what_next(self, user):
