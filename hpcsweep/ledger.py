@@ -94,6 +94,20 @@ class Ledger:
         """Arrays that the scheduler may still have something of."""
         return [array for array in self.arrays.values() if not array.settled and array.submission not in ("planned", "refused")]
 
+    @property
+    def has_unsubmitted(self) -> bool:
+        """Whether some tasks still to be run have no job that is known."""
+        if self.is_finished:
+            return False
+        if self.wanted or len(self.current.keys() | self.withdrawn) < self.total:
+            return True
+        unseen = [array for array in self.arrays.values() if array.submission != "submitted" and not array.settled]
+        keys = ((array, task, (task, array.attempt_of(task))) for array in unseen for task in array.tasks)
+        return any(
+            self.current[task][0] is array and key not in self.cancelled and key not in self.revoked
+            for array, task, key in keys
+        )
+
     def next_array(self) -> int:
         """The number of the next array."""
         return max(self.arrays, default=0) + 1

@@ -95,7 +95,7 @@ def jobs_of(texts: Sequence[str], prepared: Prepared) -> tuple[str, ...]:
     """The scheduler's ids that ``--after`` means: all live jobs of a run, or an id as it is.
 
     Raises:
-        HpcsweepError: neither a run nor an id, or a run of another scheduler.
+        HpcsweepError: neither a run nor an id, or a run of another scheduler, or one with tasks that have no job yet.
     """
     jobs: list[str] = []
     for text in texts:
@@ -108,5 +108,10 @@ def jobs_of(texts: Sequence[str], prepared: Prepared) -> tuple[str, ...]:
             continue
         if run.info["scheduler"] != prepared.scheduler:
             raise HpcsweepError(f"--after {text}: it runs on {run.info['scheduler']}, this sweep on {prepared.scheduler}")
+        if run.ledger.has_unsubmitted:
+            raise HpcsweepError(
+                f"--after {text}: not all of its tasks are with the scheduler yet, and what has no job cannot be waited for",
+                f"see hpcsweep status {run.handle}",
+            )
         jobs += [array.job for array in run.ledger.live_arrays() if array.job is not None]
     return tuple(dict.fromkeys(jobs))

@@ -32,8 +32,8 @@ class Site:
     def __init__(self, folder: Path) -> None:
         self.folder = folder
 
-    def __call__(self, *words: str, kill_at: int | None = None) -> killing.Ended:
-        return killing.hpcsweep(self.folder, *words, kill_at=kill_at)
+    def __call__(self, *words: str, kill_at: int | None = None, by_hand: bool = False) -> killing.Ended:
+        return killing.hpcsweep(self.folder, *words, kill_at=kill_at, by_hand=by_hand)
 
     def sweep(self, text: str, name: str = "sweep.yaml") -> str:
         (self.folder / name).write_text(f"scheduler: local\nsettle: 1s\n{text}")

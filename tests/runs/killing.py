@@ -26,15 +26,18 @@ class Ended:
 
 
 class _Steps:
-    """Counts what the process does; at ``kill_at`` it is gone, without a word."""
+    """Counts what the process does; at ``kill_at`` it is gone, without a word, or interrupted."""
 
-    def __init__(self, kill_at: int | None) -> None:
+    def __init__(self, kill_at: int | None, *, by_hand: bool) -> None:
         self.passed = 0
         self._kill_at = kill_at
+        self._by_hand = by_hand
 
     def step(self) -> None:
         self.passed += 1
         if self.passed == self._kill_at:
+            if self._by_hand:
+                raise KeyboardInterrupt
             os._exit(KILLED)
 
     def watch(self) -> None:
@@ -56,13 +59,13 @@ class _Steps:
         return stepping
 
 
-def hpcsweep(folder: Path, *words: str, kill_at: int | None = None) -> Ended:
-    """Run one command in ``folder``."""
+def hpcsweep(folder: Path, *words: str, kill_at: int | None = None, by_hand: bool = False) -> Ended:
+    """Run one command in ``folder``. ``by_hand``: it is not killed, but interrupted by ^C."""
     report, tell = os.pipe()
     read_output, output = os.pipe()
     pid = os.fork()
     if pid == 0:
-        _be_the_command(folder, words, kill_at, tell, output)
+        _be_the_command(folder, words, _Steps(kill_at, by_hand=by_hand), tell, output)
     os.close(tell)
     os.close(output)
     said = _read_all(read_output)
@@ -71,7 +74,7 @@ def hpcsweep(folder: Path, *words: str, kill_at: int | None = None) -> Ended:
     return Ended(code=os.waitstatus_to_exitcode(status), said=said, points=int(told or 0))
 
 
-def _be_the_command(folder: Path, words: tuple[str, ...], kill_at: int | None, tell: int, output: int) -> None:
+def _be_the_command(folder: Path, words: tuple[str, ...], steps: _Steps, tell: int, output: int) -> None:
     code = 99
     try:
         os.chdir(folder)
@@ -81,7 +84,6 @@ def _be_the_command(folder: Path, words: tuple[str, ...], kill_at: int | None, t
         sys.stdout = os.fdopen(1, "w", closefd=False)
         sys.stderr = os.fdopen(2, "w", closefd=False)
         real_write = os.write
-        steps = _Steps(kill_at)
         steps.watch()
         code = main(list(words))
         sys.stdout.flush()

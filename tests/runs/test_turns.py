@@ -252,3 +252,13 @@ def test_what_was_handed_over_is_never_thrown_away(cluster, monkeypatch):
     cluster.submit(THREE, code=1)
     monkeypatch.undo()
     assert (cluster.folder / "runs" / "run-01" / "run.json").exists()
+
+
+class TestAfter:
+    def test_a_run_whose_tasks_have_no_jobs_yet_cannot_be_waited_for(self, cluster, capsys):
+        cluster.submit(THREE + "canary: 1\n")
+        cluster.submit(THREE, "--after", "run-01", code=1)
+        assert "not all of its tasks" in capsys.readouterr().err
+        cluster.hpcsweep("cancel", "run-01")
+        cluster.submit(THREE, "--after", "run-01")
+        assert cluster.slurm.jobs["71"].waits_for == ["70"]
