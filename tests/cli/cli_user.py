@@ -11,6 +11,8 @@ import sys
 import tempfile
 import textwrap
 import time
+import warnings
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -111,10 +113,17 @@ class User:
             time.sleep(0.02)
 
 
+def fork_with(fork: Callable[[], Any]) -> Any:
+    """Fork; newer Pythons warn of threads, which numpy has and the child does not use."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", DeprecationWarning)
+        return fork()
+
+
 def run_as_another(folder: Path, *words: str | Path, uid: int = 54321) -> tuple[int, str]:
     """Run a command in a child of this process that has given up all rights; its exit code and standard error."""
     with tempfile.TemporaryFile() as stderr:
-        child = os.fork()
+        child = fork_with(os.fork)
         if child == 0:
             code = 99
             try:

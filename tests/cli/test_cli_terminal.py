@@ -13,6 +13,7 @@ import termios
 import time
 
 import pytest
+from cli_user import fork_with
 
 CODES = re.compile(r"\x1b\[[0-9;?]*[A-Za-z]")
 COLOURS = re.compile(r"\x1b\[[0-9;]+m")
@@ -31,7 +32,7 @@ class Terminal:
 
     def __init__(self, argv, cwd, environ, columns=80, lines=24):
         self.text = ""
-        self.child, self.fd = pty.fork()
+        self.child, self.fd = fork_with(pty.fork)
         if self.child == 0:
             try:
                 os.chdir(cwd)
