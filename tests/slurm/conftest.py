@@ -52,6 +52,8 @@ def slow_runs(users_site: Site) -> dict[str, Life]:
     ends.await_status(lambda _: len(ends.starts("starts-ends")) == 10, "all programs run")
     ends.hpcsweep("cancel", "--tasks", "6,8")
     users_site.run(["scancel", ends.task(7)["job"]])
+    # It leaves no record; how long that is waited for counts from when it was first missed.
+    ends.await_status(lambda status: status["tasks"][7]["state"] in ("unknown", "cancelled"), "it is missed")
     requeued.await_status(
         lambda status: (
             [task["state"] for task in status["tasks"]] == ["done", "running", "failed", "running"]

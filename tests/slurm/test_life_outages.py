@@ -96,6 +96,46 @@ def test_the_death_of_a_node_is_seen(cut_off):
     assert "restart" in status["tasks"][0]["reason"]
 
 
+@pytest.fixture(scope="module")
+def unaccounted(slurm, users_site: Site, cut_off) -> Life:
+    """From here on there is no accounting, until a test starts it again."""
+    cut_off[1].await_status(lambda status: status["counts"] == {"node_fail": 1}, "the node's failure is seen")
+    os.kill(slurm.daemon_pid("slurmdbd"), signal.SIGKILL)
+    run = users_site.submit(
+        "unaccounted",
+        """
+        command: |
+          echo "$HPCSWEEP_TASK $HPCSWEEP_ATTEMPT $HPCSWEEP_RESTART" >>starts-$HPCSWEEP_RUN
+          if [ "$HPCSWEEP_ATTEMPT" -gt 1 ]; then exit 0; fi
+          case {{ x }} in 1) exit 3 ;; 2) kill -SEGV $$ ;; 3) kill -KILL $$ ;; 4 | 5) sleep 300 ;; esac
+        space: {x: [0, 1, 2, 3, 4, 5]}
+        resources: {time: 10m, memory: 20M}
+        """,
+    )
+    assert "submitted" in run.said
+    await_programs(run, 6)
+    run.hpcsweep("cancel", "--tasks", "4")
+    users_site.run(["scancel", run.task(5)["job"]])
+    return run
+
+
+def test_without_accounting(unaccounted):
+    """All but the detail of what only the accounting knows."""
+    run = unaccounted
+    status = run.await_status(
+        lambda status: [task["state"] for task in status["tasks"][:5]] == ["done", "failed", "failed", "failed", "cancelled"],
+        "the tasks' own words are there",
+    )
+    assert [(task["exit_code"], task["signal"]) for task in status["tasks"][:4]] == [
+        (0, None),
+        (3, None),
+        (None, 11),
+        (None, 9),
+    ]
+    assert len(run.rows()) == 6
+    run.await_status(lambda status: status["tasks"][5]["state"] == "unknown", "the sixth is missed")
+
+
 def test_a_controller_that_hangs(slurm, users_site: Site, await_that):
     """Status answers from the tasks' own records; a submission without an answer is settled later, as exactly one array."""
     run = users_site.submit("hanging", GATED + "space: {x: [1, 2, 3]}\n")
@@ -129,66 +169,24 @@ def test_a_controller_that_hangs(slurm, users_site: Site, await_that):
     uncertain.await_end()
     job = uncertain.jobs()[0]
     assert [task["job"] for task in uncertain.tasks()] == [f"{job}_{task}" for task in range(4)]
-    tag = re.findall("^hpcsweep_tag='(.*)'$", (uncertain.path / "arrays/001/script.sh").read_text(), re.MULTILINE)[0]
-    query = f"sacct --allocations --noheader --parsable2 --name={tag} --format=JobID --starttime=now-1hour".split()
-    await_that(lambda: len(users_site.run(query).stdout.split()) >= 4, "the history has them")
-    assert {line.partition("_")[0] for line in users_site.run(query).stdout.split()} == {job}
     assert sorted((users_site.folder / "ran-uncertain").read_text().split()) == ["0", "1", "2", "3"]
     assert uncertain.arrays_on_disk() == 1
 
 
-def test_what_ran_on_a_dead_node_runs_elsewhere(slurm, users_site: Site, cut_off):
+def test_what_ran_on_a_dead_node_runs_elsewhere(cut_off):
     """The old incarnation is still there, and counts for nothing."""
-    again, once, _ = cut_off
-    try:
-        again.await_status(lambda status: status["tasks"][0]["state"] == "done", "it was restarted elsewhere", 300)
-    finally:
-        slurm.restore()
+    again, _, _ = cut_off
+    again.await_status(lambda status: status["tasks"][0]["state"] == "done", "it was restarted elsewhere", 300)
     assert again.starts("starts-again") == {"0 1 0": 1, "0 1 1": 1}
     assert again.task(0)["attempt"] == 1
     assert [row["value"] for row in again.rows()] == ["11"]
-    once.hpcsweep("resubmit")
-    once.await_states("done")
-    assert once.starts("starts-once") == {"0 1 0": 1, "0 2 0": 1}
-    assert [row["value"] for row in once.rows()] == ["20"]
     again.await_end()
-    once.await_end()
 
 
-def test_without_accounting(slurm, users_site: Site):
-    """All but the detail of what only the accounting knows."""
-    pid = slurm.daemon_pid("slurmdbd")
-    os.kill(pid, signal.SIGKILL)
+def test_what_nobody_can_say_is_lost(slurm, unaccounted):
+    """The sixth was ended by scancel, left no record, and there is no accounting: after a while it counts as lost."""
+    run = unaccounted
     try:
-        run = users_site.submit(
-            "unaccounted",
-            """
-            command: |
-              echo "$HPCSWEEP_TASK $HPCSWEEP_ATTEMPT $HPCSWEEP_RESTART" >>starts-$HPCSWEEP_RUN
-              if [ "$HPCSWEEP_ATTEMPT" -gt 1 ]; then exit 0; fi
-              case {{ x }} in 1) exit 3 ;; 2) kill -SEGV $$ ;; 3) kill -KILL $$ ;; 4 | 5) sleep 300 ;; esac
-            space: {x: [0, 1, 2, 3, 4, 5]}
-            resources: {time: 10m, memory: 20M}
-            """,
-        )
-        assert "submitted" in run.said
-        await_programs(run, 6)
-        run.hpcsweep("cancel", "--tasks", "4")
-        users_site.run(["scancel", run.task(5)["job"]])
-        status = run.await_status(
-            lambda status: (
-                [task["state"] for task in status["tasks"][:5]] == ["done", "failed", "failed", "failed", "cancelled"]
-            ),
-            "the tasks' own words are there",
-        )
-        assert [(task["exit_code"], task["signal"]) for task in status["tasks"][:4]] == [
-            (0, None),
-            (3, None),
-            (None, 11),
-            (None, 9),
-        ]
-        assert len(run.rows()) == 6
-        # Nobody can say how the sixth ended: after a while it counts as lost.
         status = run.await_end(within_s=180)
         assert [task["state"] for task in status["tasks"]] == ["done", "failed", "failed", "failed", "cancelled", "lost"]
         run.hpcsweep("resubmit")
@@ -196,6 +194,28 @@ def test_without_accounting(slurm, users_site: Site):
         assert set(run.starts("starts-unaccounted").values()) == {1}
     finally:
         slurm.restore()
+
+
+def test_what_a_dead_node_ended_runs_again(cut_off):
+    """Asked for; and again the old program may still be there."""
+    _, once, _ = cut_off
+    once.hpcsweep("resubmit")
+    once.await_states("done")
+    assert once.starts("starts-once") == {"0 1 0": 1, "0 2 0": 1}
+    assert [row["value"] for row in once.rows()] == ["20"]
+    once.await_end()
+
+
+def test_the_history_of_what_was_uncertain_is_one_array(users_site: Site, await_that):
+    """Asked now, for there was no accounting then."""
+    uncertain = Life(site=users_site, name="uncertain")
+    if not uncertain.path.exists():
+        pytest.skip("THE HISTORY OF NOTHING: only after test_a_controller_that_hangs")
+    job = uncertain.jobs()[0]
+    tag = re.findall("^hpcsweep_tag='(.*)'$", (uncertain.path / "arrays/001/script.sh").read_text(), re.MULTILINE)[0]
+    query = f"sacct --allocations --noheader --parsable2 --name={tag} --format=JobID --starttime=now-1hour".split()
+    await_that(lambda: len(users_site.run(query).stdout.split()) >= 4, "the history has them")
+    assert {line.partition("_")[0] for line in users_site.run(query).stdout.split()} == {job}
 
 
 def test_a_requeue_is_a_restart_of_the_same_attempt(slow_runs):
