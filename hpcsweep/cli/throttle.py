@@ -26,5 +26,7 @@ def run(run: str | None, number: int, runs_dir: str | None, wait_lock: float) ->
     limit = "no limit" if number == 0 else f"{number} at once"
     output.say(f"{opened.name}: {limit} from now on")
     if single:
-        output.note(f"{len(single)} single jobs are with the scheduler already and keep their order; this holds for those to come")
+        output.note(
+            f"{len(single)} single jobs are with the scheduler already and keep their order; this holds for those to come"
+        )
     return 0
