@@ -66,7 +66,7 @@ def test_cancel_is_recorded_by_the_task(run):
     call(run, "cancel", "--tag", "tag-001", job)
     assert run.outcomes() == ["0.1.cancelled.0", "1.1.cancelled.0"]
     assert localqueue.find_elements(job) == {}
-    assert call(run, "live") == ""
+    await_that(lambda: not call(run, "live"), "the queue has seen their ends")
     assert run.complaints() == ""
 
 
