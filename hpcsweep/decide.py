@@ -48,7 +48,7 @@ class SubmitAgain:
 
 @dataclass(frozen=True, kw_only=True)
 class EndAttempts:
-    """Make sure that these attempts can never start or count any more, before another one exists (PROTOCOL rule 6)."""
+    """Make sure that these attempts can never start or count any more, before another one exists."""
 
     attempts: tuple[tuple[int, int, int], ...]  # (array, task, attempt)
     leaves_started: bool = False  # they may start at this very moment, and then shall go on
@@ -170,7 +170,7 @@ def is_over_limit(fold: Fold, policy: Policy) -> bool:
 
 
 def _arrays_to_submit_again(fold: Fold, policy: Policy, now: float) -> list[int]:
-    """Planned but never handed over, refused, or uncertain for longer than a late acceptance is possible (PROTOCOL rule 7)."""
+    """Planned but never handed over, refused, or uncertain for longer than a late acceptance is possible."""
     again = []
     for array in fold.ledger.arrays.values():
         match array.submission:

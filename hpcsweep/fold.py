@@ -170,7 +170,7 @@ class Fold:
                 return replace(view, state=State.UNKNOWN, reason=f"its record says {outcome.kind!r}, unknown to this version")
 
     def _from_sigkill(self, view: TaskView, array: Array, element: int) -> TaskView:
-        """PROTOCOL: a SIGKILL takes its element's OUT_OF_MEMORY, and is not final until the history answered or a grace passed."""
+        """A SIGKILL takes its element's OUT_OF_MEMORY, and is not final until the history answered or a grace passed."""
         word = array.seen.get(element) or self._history.get((array.number, element))
         if word is not None and word.state is State.OOM:
             return replace(view, state=State.OOM, signal=SIGKILL, reason="ran out of memory", source="history", node=word.node)

@@ -214,7 +214,7 @@ class _Act:
         return run.ledger.arrays[array.number]
 
     def _submit(self, array: Array) -> None:
-        """PROTOCOL rule 1 and 7: the intent is on disk before the command runs; its answer is on disk before anything else happens."""
+        """The intent is on disk before the command runs; its answer is on disk before anything else happens."""
         run = self.turn.run
         job = array_job(run, array, self.policy)
         self.turn.lock.check()

@@ -1,4 +1,4 @@
-"""Ending attempts for good, before others take their place (PROTOCOL rules 5 and 6)."""
+"""Ending attempts for good, before others take their place."""
 
 from __future__ import annotations
 
