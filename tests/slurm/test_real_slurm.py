@@ -360,10 +360,11 @@ def test_time_limit_and_a_requeue(own_site, ended, await_that):
     requeued = own_site.job('echo "restart ${SLURM_RESTART_COUNT:-0}"; [ -n "$SLURM_RESTART_COUNT" ] || sleep 300', 1)
     number = own_site.submit(requeued)
     await_that(lambda: any(s.state is State.RUNNING for s in own_site.live(requeued.tag)), "it runs")
-    await_that(lambda: "restart 0" in Path(requeued.log).read_text(), "its script runs")
+    log = Path(requeued.log)
+    await_that(lambda: log.exists() and "restart 0" in log.read_text(), "its script runs")
     own_site.tell([Command(argv=("scontrol", "requeue", f"{number}_0"))])
     await_that(lambda: {s.state for s in own_site.live(requeued.tag)} <= {State.PENDING, State.RUNNING}, "it is live still")
-    await_that(lambda: "restart 1" in Path(requeued.log).read_text(), "it was started again", 180)
+    await_that(lambda: "restart 1" in log.read_text(), "it was started again", 180)
     assert ended(own_site, requeued.tag, 0)[0].state is State.DONE
     seen = ended(own_site, limited.tag, 0)[0]
     assert (seen.state, seen.exit_code, seen.signal) == (State.TIMEOUT, None, None)
