@@ -46,29 +46,6 @@ def run_command(command: Command, *, timeout_s: float | None = None, lock_fd: in
     )
 
 
-def spawn_detached(command: Command, log: str = os.devnull) -> None:
-    """Start a command that outlives us, our terminal and our session; its output is appended to ``log``.
-
-    Raises:
-        HpcsweepError: when the program is not there, or ``log`` cannot be written.
-    """
-    if find_program(command.argv[0], command_environment(command, os.environ).get("PATH")) is None:
-        raise _missing(command.argv[0])
-    # The shell starts it in the background and ends, so that it is nobody's child and is never waited for.
-    script = 'log=$1; shift; : >>"$log" || exit; "$@" </dev/null >>"$log" 2>&1 &'
-    started = run_command(
-        Command(
-            argv=("/bin/sh", "-c", script, "sh", log, *command.argv),
-            env=command.env,
-            env_drop=command.env_drop,
-            env_keep=command.env_keep,
-            cwd=command.cwd,
-        )
-    )
-    if started.returncode != 0:
-        raise HpcsweepError(f"{command.argv[0]} could not be started in the background: {started.stderr.strip()}")
-
-
 def find_program(name: str, path: str | None = None) -> str | None:
     """The full path of an installed program, or None. ``path``: the folders to look in (default: PATH)."""
     return shutil.which(name, path=path)

@@ -13,7 +13,7 @@ import pytest
 
 from hpcsweep.errors import HpcsweepError
 from hpcsweep.schedulers.base import Command
-from hpcsweep.shell import command_environment, find_program, is_installed, run_command, spawn_detached
+from hpcsweep.shell import command_environment, find_program, is_installed, run_command
 
 
 def sh(script: str, **changes) -> Command:
@@ -138,23 +138,3 @@ def test_what_is_installed():
     assert is_installed("sh")
     assert not is_installed("hpcsweep-no-such-program")
     assert find_program("sh", "/nowhere") is None
-
-
-def test_a_detached_program_is_nobodys_child_and_its_output_is_kept(tmp_path, hostile_dir, await_that):
-    log = hostile_dir / "log"
-    log.write_text("before\n")
-    command = sh('echo "$NEW $PWD"; cat; cut -d" " -f4,6 /proc/$$/stat', cwd=str(hostile_dir), env={"NEW": "new"})
-    spawn_detached(command, str(log))
-    await_that(lambda: len(log.read_text().splitlines()) >= 3 + str(hostile_dir).count("\n"), "it has written")
-    text = log.read_text()
-    assert text.startswith(f"before\nnew {hostile_dir}\n")
-    parent, session = map(int, text.splitlines()[-1].split())
-    assert parent != os.getpid()
-    assert session != os.getsid(0)
-
-
-def test_a_detached_program_that_is_not_there(tmp_path):
-    with pytest.raises(HpcsweepError, match="no such program"):
-        spawn_detached(Command(argv=("hpcsweep-no-such-program",)))
-    with pytest.raises(HpcsweepError, match="in the background"):
-        spawn_detached(sh("true"), str(tmp_path / "no" / "log"))
