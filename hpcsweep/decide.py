@@ -88,6 +88,11 @@ def is_over(view: TaskView) -> bool:
     return FACTS[view.state].is_ended and view.is_final and not view.is_wanted
 
 
+def is_open(view: TaskView) -> bool:
+    """Whether something may still happen to the task, or become known of it, without anybody's word."""
+    return not view.is_final or (FACTS[view.state].is_live and not view.is_record_gone)
+
+
 def decide(fold: Fold, policy: Policy, request_of: Callable[[int], Request], now: float) -> Decision:
     """What `advance` has to do. ``request_of(task)`` resolves a task's resources (-1: those of the ``finally`` command)."""
     ledger = fold.ledger
@@ -109,7 +114,7 @@ def decide(fold: Fold, policy: Policy, request_of: Callable[[int], Request], now
         actions.extend(_finally(fold, policy, ready, request_of))
     # What waits for the user's word (held, a failed canary, too many failures) is not going to move by itself.
     views = fold.views if fold.finally_view is None else [*fold.views, fold.finally_view]
-    is_finished = not actions and not any(FACTS[view.state].is_live or not view.is_final for view in views)
+    is_finished = not actions and not any(is_open(view) for view in views)
     return Decision(actions=tuple(actions), waiting=waiting, is_finished=is_finished)
 
 
@@ -173,6 +178,8 @@ def _arrays_to_submit_again(fold: Fold, policy: Policy, now: float) -> list[int]
     """Planned but never handed over, refused, or uncertain for longer than a late acceptance is possible."""
     again = []
     for array in fold.ledger.arrays.values():
+        if array.number in fold.evidence.unread:
+            continue  # who cannot read what its tasks did starts nothing of it
         match array.submission:
             case "planned":
                 is_due = True

@@ -31,6 +31,8 @@ class Evidence:
 
     now: float
     events: Mapping[int, EventTable]  # array number -> what its events folder says
+    unread: Mapping[int, str] = field(default_factory=dict)  # array number -> why its events folder says nothing
+    events_gone: frozenset[int] = frozenset()  # those of `unread` whose folder is not there: nothing can start from it
     live: Sequence[Seen] | None = None
     live_message: str = ""  # why there is no live answer
     last_live: Sequence[Seen] = ()  # the last answer there was, and when
@@ -65,6 +67,7 @@ class TaskView:
     is_blocked: bool = False
     is_held: bool = False
     is_wanted: bool = False  # `resubmit` asked for another attempt
+    is_record_gone: bool = False  # nothing of it runs, and its record, which says how it ended, is not there any more
     is_returned: bool = False  # its element came and went without starting it: too many tasks had failed, or not all were ready
 
     @property
@@ -97,6 +100,8 @@ class Fold:
         record = self.evidence.events.get(array.number, {}).get((task, attempt))
         view = self._of_attempt(array, task, position, attempt, record)
         if task in ledger.wanted and (task == FINALLY or not FACTS[view.state].is_success):
+            if view.is_record_gone:  # who asks for another attempt has given this one up
+                view = replace(view, state=State.LOST, reason="given up: its record is gone")
             return replace(view, is_wanted=True)
         return view  # a task whose own record of success came after the wish is never run again
 
@@ -113,6 +118,8 @@ class Fold:
         )
         if record is not None and record.outcome is not None:
             return self._from_outcome(base, array, element, record)
+        if array.number in self.evidence.unread:
+            return self._without_records(base, array, element)
         is_started = record is not None and (record.running or record.claimed) and (task, attempt) not in self.ledger.revoked
         ended = array.seen.get(element)
         if ended is not None:
@@ -125,7 +132,31 @@ class Fold:
             return self._never_started(base, "revoked before it started")
         if array.submission != "submitted" and not is_started:
             return self._unsubmitted(base, array, element)
+        if (
+            array.settled
+        ):  # every task of it had said, or the journal, how it ended: an end that is not there now was taken away
+            reason = f"its record is gone from {_events_name(array)}: it had ended, and nobody knows how"
+            return replace(base, reason=reason, is_record_gone=True)
         return self._from_scheduler(base, array, element, is_started=is_started)
+
+    def _without_records(self, base: TaskView, array: Array, element: int) -> TaskView:
+        """Its record cannot be read: what the journal and the live queue say still holds, but nothing may follow from silence."""
+        ended, live = array.seen.get(element), self._live.get((array.number, element))
+        if ended is not None:
+            return self._from_end(base, ended, "journal", is_started=True)
+        if live is not None and not FACTS[live.state].is_ended:
+            return self._from_live(base, live, is_started=False)
+        if (base.index, base.attempt) in self.ledger.revoked:
+            return self._never_started(base, "revoked before it started")
+        word = self._history.get((array.number, element))
+        said = f"; the scheduler says {word.raw or word.state}" if word is not None else ""
+        is_over = array.settled or array.submission in ("planned", "refused")
+        return replace(
+            base,
+            reason=f"its record cannot be read{said}: {self.evidence.unread[array.number]}",
+            is_gone=self.evidence.live is not None,
+            is_record_gone=array.number in self.evidence.events_gone and (is_over or self._is_past_grace(array, element)),
+        )
 
     def _unsubmitted(self, base: TaskView, array: Array, element: int) -> TaskView:
         live = self._live.get((array.number, element))
@@ -321,6 +352,10 @@ def _by_element(answer: Iterable[Seen], ledger: Ledger) -> dict[tuple[int, int],
         for element in (0,) if seen.elements is None else seen.elements:
             table.setdefault((array.number, element), seen)
     return table
+
+
+def _events_name(array: Array) -> str:
+    return f"arrays/{array.number:03d}/events"
 
 
 def gone_elements(fold: Fold) -> dict[int, list[int]]:

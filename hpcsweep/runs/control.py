@@ -82,7 +82,9 @@ def cancel(turn: Turn, fold: Fold, tasks: list[int] | None) -> Cancelled:
 def _mark_elements(run: Run, array: Array, elements: list[int] | None) -> None:
     tasks = [array.tasks[element] for element in elements or ()]
     marked = None if elements is None else [(task, array.attempt_of(task)) for task in tasks]
-    mark_cancel(run.paths.array(array.number).events, marked)
+    events = run.paths.array(array.number).events
+    if events.exists():  # where it was deleted there is nothing to claim, and only the scheduler can end what runs
+        mark_cancel(events, marked)
 
 
 def _cancel_elements(run: Run, array: Array, elements: list[int] | None) -> HpcsweepError | None:

@@ -12,7 +12,7 @@ from hpcsweep.ledger import Array
 from hpcsweep.ranges import format_ranges
 from hpcsweep.runs.observe import list_array_events
 from hpcsweep.runs.turn import Turn
-from hpcsweep.store import give_up_all, revoke_all
+from hpcsweep.store import EventsGone, give_up_all, revoke_all
 
 
 def end_attempts(turn: Turn, fold: Fold, action: EndAttempts) -> set[int]:
@@ -35,7 +35,10 @@ def _end_attempts_of(turn: Turn, fold: Fold, array: Array, keys: list[tuple[int,
     run = turn.run
     events = run.paths.array(array.number).events
     known = fold.evidence.events.get(array.number, {})
-    records = list_array_events(run, array.number)
+    try:
+        records = list_array_events(run, array.number)
+    except EventsGone:
+        return set()  # without the folder there is nothing to claim, and no element starts a task
     alive: set[int] = set()
     unclaimed, started = [], []
     for key in keys:

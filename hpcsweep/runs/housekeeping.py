@@ -11,11 +11,11 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
+from hpcsweep.decide import is_open
 from hpcsweep.errors import HpcsweepError
 from hpcsweep.fold import Evidence, Fold
-from hpcsweep.runs.observe import list_array_events, observe
+from hpcsweep.runs.observe import look_into_events, observe
 from hpcsweep.runs.run import Run
-from hpcsweep.states import FACTS
 from hpcsweep.store import list_runs
 
 
@@ -55,9 +55,9 @@ def list_summaries(runs_dir: str) -> list[Summary]:
 
 
 def _summarise(run: Run) -> Summary:
-    events = {number: list_array_events(run, number) for number in run.ledger.arrays}
     created = float(run.info["created"])
-    fold = Fold(run.ledger, Evidence(now=created, events=events), run.ledger.total)
+    evidence = look_into_events(run, Evidence(now=created, events={}), run.ledger.arrays)
+    fold = Fold(run.ledger, evidence, run.ledger.total)
     counts: dict[str, int] = {}
     for view in fold.views:
         word = "submitted" if view.source == "last seen" else view.state.value
@@ -117,7 +117,7 @@ def check_ended(run: Run) -> None:
     """
     fold = observe(run)
     views = fold.views if fold.finally_view is None else [*fold.views, fold.finally_view]
-    live = [view for view in views if FACTS[view.state].is_live]
+    live = [view for view in views if is_open(view)]
     if live:
         silent = fold.evidence.live_message
         why = f"{len(live)} of its tasks are live ({live[0].state})" + (f"; {silent}" if silent else "")

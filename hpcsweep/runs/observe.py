@@ -5,10 +5,11 @@ from __future__ import annotations
 import re
 import socket
 import time
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import asdict
 from typing import Any
 
+from hpcsweep.errors import HpcsweepError
 from hpcsweep.events import fold_events
 from hpcsweep.fold import EventTable, Evidence, Fold, TaskView, gone_elements
 from hpcsweep.ranges import format_ranges, parse_ranges
@@ -16,7 +17,7 @@ from hpcsweep.runs.run import Run
 from hpcsweep.schedulers.base import NoAnswer, Seen
 from hpcsweep.shell import run_command
 from hpcsweep.states import FACTS, State
-from hpcsweep.store import ClaimFacts, cache, list_events, read_claim
+from hpcsweep.store import ClaimFacts, EventsGone, cache, list_events, read_claim
 from hpcsweep.store.attempts import REVOKED
 
 
@@ -28,9 +29,9 @@ def observe(run: Run, *, timeout_s: float | None = None) -> Fold:
     """
     ledger = run.ledger
     lost_after_s = run.scheduler.lost_after_s
-    events = {number: list_array_events(run, number) for number in ledger.arrays}
     is_held_back = run.paths.held_back.exists()
-    evidence = Evidence(now=time.time(), events=events, lost_after_s=lost_after_s, is_held_back=is_held_back)
+    evidence = Evidence(now=time.time(), events={}, lost_after_s=lost_after_s, is_held_back=is_held_back)
+    evidence = look_into_events(run, evidence, ledger.arrays)
     fold = Fold(ledger, evidence, ledger.total)
     if not _is_open(fold):
         return fold
@@ -54,8 +55,30 @@ def _unconfirmed(fold: Fold) -> list[int]:
 
 
 def list_array_events(run: Run, number: int) -> EventTable:
-    """The event folder of one array, read by names only."""
+    """The event folder of one array, read by names only.
+
+    Raises:
+        EventsGone: it is not there.
+        HpcsweepError: it cannot be listed.
+    """
     return fold_events(list_events(run.paths.array(number)))
+
+
+def look_into_events(run: Run, evidence: Evidence, arrays: Iterable[int]) -> Evidence:
+    """The evidence with what the event folders of these arrays say now; of those that cannot be read, why."""
+    events, unread = dict(evidence.events), dict(evidence.unread)
+    gone = set(evidence.events_gone)
+    for number in arrays:
+        events.pop(number, None)
+        unread.pop(number, None)
+        gone.discard(number)
+        try:
+            events[number] = list_array_events(run, number)
+        except HpcsweepError as error:
+            unread[number] = error.message
+            if isinstance(error, EventsGone):
+                gone.add(number)
+    return _replace(evidence, events=events, unread=unread, events_gone=frozenset(gone))
 
 
 def _is_open(fold: Fold) -> bool:
@@ -85,9 +108,8 @@ def _ask_live(run: Run, evidence: Evidence, timeout_s: float | None) -> Evidence
         last_at, last = _last_live(run)
         return _replace(evidence, now=now, live_message=answer.message, last_live=last, last_live_at=last_at)
     cache.put(run.paths, "live", [_seen_to_json(seen) for seen in answer], now=now)
-    events = dict(evidence.events)
-    events.update({array.number: list_array_events(run, array.number) for array in arrays})
-    return _replace(evidence, now=now, live=answer, events=events)
+    evidence = look_into_events(run, evidence, [array.number for array in arrays])
+    return _replace(evidence, now=now, live=answer)
 
 
 def _ask_history(run: Run, evidence: Evidence, arrays: list[int], timeout_s: float | None) -> Evidence:

@@ -87,18 +87,24 @@ def parse_states(text: str) -> frozenset[State]:
 
 
 def tasks_to_resubmit(fold: Fold, states: frozenset[State] | None, tasks: list[int] | None) -> list[int]:
-    """What ``resubmit`` takes: by default what did not work; never what is done, pending or running."""
+    """What ``resubmit`` takes: by default what did not work; never what is done, pending or running, or what nobody knows of.
+
+    A task whose record is gone is taken when its number or its state is named.
+    """
     chosen = fold.views if tasks is None else [fold.views[task] for task in tasks]
     if states is None:
         return [
             view.index
             for view in chosen
-            if not view.is_wanted and (FACTS[view.state].is_failure or (tasks is not None and view.state is State.CANCELLED))
+            if not view.is_wanted
+            and (FACTS[view.state].is_failure or (tasks is not None and (view.state is State.CANCELLED or view.is_record_gone)))
         ]
     return [
         view.index
         for view in chosen
-        if not view.is_wanted and view.state in states and FACTS[view.state].is_ended and not FACTS[view.state].is_success
+        if not view.is_wanted
+        and view.state in states
+        and ((FACTS[view.state].is_ended and not FACTS[view.state].is_success) or view.is_record_gone)
     ]
 
 

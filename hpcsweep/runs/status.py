@@ -46,6 +46,7 @@ def make_status(run: Run, fold: Fold, decision: Decision) -> Status:
     problems = list(run.journal.problems)
     if fold.ledger.damaged_events:
         problems.append(f"{fold.ledger.damaged_events} lines of the journal are damaged and were passed over")
+    problems += [f"array {number:03d}: {why}" for number, why in sorted(fold.evidence.unread.items())]
     return Status(
         run=run.name,
         handle=run.handle,

@@ -7,7 +7,13 @@ import re
 from dataclasses import dataclass
 from pathlib import Path
 
+from hpcsweep.errors import HpcsweepError
 from hpcsweep.store.files import explain, explained
+
+
+class EventsGone(HpcsweepError):
+    """The folder of an array's records is not there: nothing can start from it, and what its tasks did nobody knows."""
+
 
 _JOURNAL = re.compile(r"state(?:\.([1-9][0-9]{0,8}))?\.jsonl")
 
@@ -146,15 +152,18 @@ def journal_number(path: Path) -> int:
 
 
 def list_events(array: ArrayPaths) -> list[str]:
-    """The names of an array's event files, in no order; none when the array has no folder yet. No file is opened.
+    """The names of an array's event files, in no order. No file is opened.
+
+    Every planned array has the folder, so one that is not there says nothing: it is not the same as one without names.
 
     Raises:
+        EventsGone: there is no such folder.
         HpcsweepError: the folder cannot be listed.
     """
     try:
         return os.listdir(array.events)  # noqa: PTH208 - 200,000 names, and no Path of any of them
-    except FileNotFoundError:
-        return []
+    except FileNotFoundError as error:
+        raise EventsGone(f"{array.events} is not there", "bring the folder back, if it was moved or deleted") from error
     except OSError as error:
         raise explain(error, "list", array.events) from error
 

@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from scene import NOW
 
+from hpcsweep.decide import PlanArray, Policy, decide
 from hpcsweep.events import fold_events
 from hpcsweep.fold import Evidence, Fold
 from hpcsweep.ledger import Ledger
+from hpcsweep.model import Request
 from hpcsweep.schedulers.base import Seen
 from hpcsweep.states import FACTS, State
 
@@ -227,3 +232,58 @@ def test_no_journal_whatever_breaks_the_replay(events):
     damaged = [{**event, "event": known[number % len(known)]} for number, event in enumerate(events)]
     ledger = Ledger().replay(damaged)
     assert Fold(ledger, Evidence(now=0.0, events={}), ledger.total if ledger.total < 100 else 0).views is not None
+
+
+class TestRecordsThatCannotBeRead:
+    """No listing is not an empty listing: what is not known is `unknown`, and nothing is run again because of it."""
+
+    def unread(self, scene, *, is_gone: bool):
+        fold = scene.fold()
+        events = {number: table for number, table in fold.evidence.events.items() if number != 1}
+        gone = frozenset({1}) if is_gone else frozenset()
+        evidence = replace(fold.evidence, events=events, unread={1: "cannot list it: no permission"}, events_gone=gone)
+        return Fold(fold.ledger, evidence, scene.total)
+
+    @pytest.mark.parametrize("is_gone", [True, False])
+    @pytest.mark.parametrize("end", [None, State.DONE, State.FAILED, State.CANCELLED, State.TIMEOUT])
+    def test_nobody_knows(self, scene, is_gone, end):
+        scene.plan().gone_for(10_000)
+        scene.history = None if end is None else [scene.seen(end, 0, 1, 2)]
+        fold = self.unread(scene, is_gone=is_gone)
+        assert states(fold) == [State.UNKNOWN] * 3
+        assert "no permission" in fold.views[0].reason
+        decision = decide(fold, Policy(settle_s=0.0), lambda _task: Request(), NOW)
+        assert decision.actions == ()
+        assert decision.is_finished == is_gone
+
+    def test_the_queue_and_the_journal_are_still_believed(self, scene):
+        scene.plan().write({"event": "seen", "array": 1, "elements": "0", "state": "timeout", "source": "history"})
+        scene.live = [scene.seen(State.PENDING, 1), scene.seen(State.RUNNING, 2)]
+        assert states(self.unread(scene, is_gone=True)) == [State.TIMEOUT, State.PENDING, State.RUNNING]
+
+    @pytest.mark.parametrize("submission", ["planned", "refused", "uncertain"])
+    def test_nothing_is_submitted_from_a_folder_that_is_gone(self, scene, submission):
+        scene.plan(job=None)
+        if submission != "planned":
+            scene.write({"event": submission, "array": 1, "message": "no", "curable": True})
+        fold = self.unread(scene, is_gone=True)
+        assert decide(fold, Policy(settle_s=0.0), lambda _task: Request(), NOW).actions == ()
+
+    def test_who_asks_for_another_attempt_gives_up_the_one_whose_record_is_gone(self, scene):
+        scene.plan().gone_for(10_000).write({"event": "resubmit", "tasks": "1"})
+        fold = self.unread(scene, is_gone=True)
+        assert states(fold) == [State.UNKNOWN, State.LOST, State.UNKNOWN]
+        plans = decide(fold, Policy(), lambda _task: Request(), NOW).actions
+        assert [(plan.tasks, dict(plan.attempts)) for plan in plans if isinstance(plan, PlanArray)] == [((1,), {1: 2})]
+
+    @pytest.mark.parametrize("seconds", [0, 10_000])
+    def test_while_it_may_still_run_it_is_not_given_up(self, scene, seconds):
+        scene.plan().gone_for(seconds).write({"event": "resubmit", "tasks": "1"})
+        fold = self.unread(scene, is_gone=seconds == 0)
+        assert decide(fold, Policy(), lambda _task: Request(), NOW).actions == ()
+
+    def test_an_end_that_was_there_when_the_array_settled_is_missed(self, scene):
+        scene.plan().task_says("0.1", "0.1.done.0.1", "2.1").gone_for(10_000).write({"event": "settled", "array": 1})
+        fold = scene.fold()
+        assert states(fold) == [State.DONE, State.UNKNOWN, State.UNKNOWN]
+        assert decide(fold, Policy(), lambda _task: Request(), NOW).actions == ()
