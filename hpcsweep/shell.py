@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 import os
+import selectors
 import shutil
 import signal
 import subprocess
 import time
 from collections.abc import Mapping
+from dataclasses import dataclass
 from fnmatch import fnmatchcase
 
 from hpcsweep.errors import HpcsweepError
 from hpcsweep.model import Completed
 from hpcsweep.schedulers.base import Command
 
+_MOST_ERRORS = 10_000  # bytes of standard error that are kept of a command with a long output
 _DRAIN_S = 1.0  # how long the streams of a program that was ended may stay open (a child of its own may hold them)
 
 
@@ -44,6 +47,57 @@ def run_command(command: Command, *, timeout_s: float | None = None, lock_fd: in
         stderr=stderr,
         elapsed_s=time.monotonic() - start,
     )
+
+
+@dataclass(frozen=True, kw_only=True)
+class Output:
+    """What a command wrote, byte for byte. ``returncode`` None: it was ended by its time limit, or (``is_cut``) wrote too much."""
+
+    returncode: int | None
+    stdout: bytes
+    stderr: str
+    is_cut: bool = False
+
+
+def read_output(command: Command, *, most_bytes: int) -> Output:
+    """Run a command whose output may be anything and of any length: it is ended when it writes more than ``most_bytes``.
+
+    Raises:
+        HpcsweepError: when the program could not be started.
+    """
+    deadline = time.monotonic() + command.timeout_s
+    with _start(command, None) as process, selectors.DefaultSelector() as selector:
+        parts: dict[str, bytearray] = {"stdout": bytearray(), "stderr": bytearray()}
+        try:
+            for name in parts:
+                selector.register(getattr(process, name), selectors.EVENT_READ, name)
+            is_cut = False
+            while selector.get_map() and not is_cut and (left_s := deadline - time.monotonic()) > 0:
+                for key, _events in selector.select(left_s):
+                    data = os.read(key.fd, 1 << 16)
+                    if not data:
+                        selector.unregister(key.fileobj)
+                    elif key.data == "stdout" or len(parts["stderr"]) < _MOST_ERRORS:
+                        parts[key.data] += data
+                is_cut = len(parts["stdout"]) > most_bytes
+            has_ended = not selector.get_map() and _has_ended(process, deadline)
+        finally:
+            if process.poll() is None:
+                _kill_group(process)
+    return Output(
+        returncode=process.returncode if has_ended else None,
+        stdout=bytes(parts["stdout"][:most_bytes]),
+        stderr=_decode(bytes(parts["stderr"])),
+        is_cut=is_cut,
+    )
+
+
+def _has_ended(process: subprocess.Popen[bytes], deadline: float) -> bool:
+    try:
+        process.wait(max(0.1, deadline - time.monotonic()))
+    except subprocess.TimeoutExpired:
+        return False
+    return True
 
 
 def find_program(name: str, path: str | None = None) -> str | None:

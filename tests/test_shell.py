@@ -13,7 +13,7 @@ import pytest
 
 from hpcsweep.errors import HpcsweepError
 from hpcsweep.schedulers.base import Command
-from hpcsweep.shell import command_environment, find_program, is_installed, run_command
+from hpcsweep.shell import command_environment, find_program, is_installed, read_output, run_command
 
 
 def sh(script: str, **changes) -> Command:
@@ -138,3 +138,19 @@ def test_what_is_installed():
     assert is_installed("sh")
     assert not is_installed("hpcsweep-no-such-program")
     assert find_program("sh", "/nowhere") is None
+
+
+def test_bytes_are_kept_where_they_are_asked_for():
+    output = read_output(sh(r"printf 'a\377b'; echo err >&2; exit 3"), most_bytes=10)
+    assert (output.stdout, output.stderr, output.returncode, output.is_cut) == (b"a\xffb", "err\n", 3, False)
+
+
+def test_an_endless_output_is_cut_and_its_program_ended():
+    output = read_output(sh("cat /dev/zero"), most_bytes=1000)
+    assert (len(output.stdout), output.returncode, output.is_cut) == (1000, None, True)
+
+
+@pytest.mark.parametrize("script", ["sleep 1000", "exec >&- 2>&-; sleep 1000", "sleep 1000 & exit"])
+def test_an_output_that_does_not_end_is_not_waited_for(script):
+    output = read_output(sh(script, timeout_s=0.2), most_bytes=10)
+    assert (output.stdout, output.returncode, output.is_cut) == (b"", None, False)

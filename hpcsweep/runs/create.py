@@ -10,8 +10,8 @@ from pathlib import Path
 
 from hpcsweep.errors import HpcsweepError
 from hpcsweep.runs.advance import Report, advance, first_refusal
-from hpcsweep.runs.facts import environment_text
-from hpcsweep.runs.imagine import check_rendering, run_record
+from hpcsweep.runs.facts import Surroundings, environment_text
+from hpcsweep.runs.imagine import check_rendering, run_record, surroundings_of
 from hpcsweep.runs.prepare import Prepared
 from hpcsweep.runs.run import Run
 from hpcsweep.runs.turn import open_turn
@@ -38,9 +38,10 @@ def submit(prepared: Prepared, *, name: str | None, jobs: int | None, after: tup
         HpcsweepError: nothing was accepted; the run's folder is gone again.
     """
     check_rendering(prepared)
+    surroundings = surroundings_of(prepared)
     made = missing_folders(Path(prepared.settings.runs_dir))
     with sharing(prepared.settings.umask):
-        run = make_run(prepared, name=name, jobs=jobs)
+        run = make_run(prepared, name=name, jobs=jobs, surroundings=surroundings)
     with open_turn(run, wait_s=30.0, command="submit") as turn:
         try:
             report = advance(turn, after=after)
@@ -56,10 +57,11 @@ def submit(prepared: Prepared, *, name: str | None, jobs: int | None, after: tup
     if refusal is not None:
         discard_run_dir(run.paths, made)
         raise refusal
+    report.notes[:0] = surroundings.notes
     return run, report
 
 
-def make_run(prepared: Prepared, *, name: str | None, jobs: int | None) -> Run:
+def make_run(prepared: Prepared, *, name: str | None, jobs: int | None, surroundings: Surroundings) -> Run:
     """Write the run's folder; run.json last, for a folder without it is no run."""
     settings = prepared.settings
     made = missing_folders(Path(settings.runs_dir))
@@ -68,9 +70,12 @@ def make_run(prepared: Prepared, *, name: str | None, jobs: int | None) -> Run:
         write_atomically(paths.sweep_yaml, prepared.sweep.text)
         environment = environment_text(os.environ) if settings.env_from == "submit" else ""
         write_atomically(paths.environment, environment)
+        if surroundings.diff is not None:
+            write_atomically(paths.code_diff, surroundings.diff)
         write_tasks(paths.tasks, prepared.tasks)
         write_first_events(paths, {"event": "created", "at": time.time(), "tasks": len(prepared.tasks)})
-        write_run_json(paths, run_record(prepared, paths, jobs=jobs or default_jobs(prepared)))
+        jobs = jobs or default_jobs(prepared)
+        write_run_json(paths, run_record(prepared, paths, jobs=jobs, surroundings=surroundings))
     except BaseException:
         discard_run_dir(paths, made)
         raise

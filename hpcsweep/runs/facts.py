@@ -8,13 +8,17 @@ import platform
 import re
 import secrets
 import shlex
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from hpcsweep._version import __version__
-from hpcsweep.schedulers.base import Command
+from hpcsweep.errors import HpcsweepError
+from hpcsweep.runs.git import GitTroubleError, describe_commit, find_changes, find_repository
+from hpcsweep.schedulers.base import Scheduler
 from hpcsweep.shell import is_installed, run_command
+from hpcsweep.store import CODE_DIFF
 
 CARRIED = re.compile(
     r"PATH|LD_LIBRARY_PATH|VIRTUAL_ENV|CONDA_PREFIX|CONDA_DEFAULT_ENV|CONDA_EXE|CONDA_SHLVL|CONDA_PYTHON_EXE|PYTHONPATH|PYTHONHOME"
@@ -44,13 +48,79 @@ def environment_text(environ: Mapping[str, str]) -> str:
     return "\n".join(["# What the tasks' shells start from: the submitter's environment at submit.", *lines, ""])
 
 
-def who_and_where() -> dict[str, Any]:
+@dataclass(frozen=True, kw_only=True)
+class Surroundings:
+    """What a run records of the moment it is made. ``facts`` go to run.json, ``diff`` is a file of its own, ``notes`` are told."""
+
+    scheduler_version: str | None = None
+    facts: Mapping[str, Any] = field(default_factory=dict)
+    diff: bytes | None = None
+    notes: Sequence[str] = ()
+
+
+def look_around(scheduler: Scheduler, folder: Path, runs_dir: Path) -> Surroundings:
+    """Ask git and the scheduler's programs what is submitted here. Whatever they do not say is not recorded, and why is noted."""
+    git, diff, notes = _git_facts(folder, runs_dir)
+    return Surroundings(
+        scheduler_version=_scheduler_version(scheduler),
+        facts={
+            "modules": [name for name in os.environ.get("LOADEDMODULES", "").split(":") if name],
+            "git": git,
+        },
+        diff=diff,
+        notes=notes,
+    )
+
+
+def who_and_where(scheduler_version: str | None = None) -> dict[str, Any]:
     """User, host and versions."""
     return {
         "user": _user_name(),
         "host": platform.node(),
-        "versions": {"hpcsweep": __version__, "python": platform.python_version(), "platform": platform.platform()},
+        "versions": {
+            "hpcsweep": __version__,
+            "python": platform.python_version(),
+            "platform": platform.platform(),
+            "scheduler": scheduler_version,
+        },
     }
+
+
+def printable(name: str) -> str:
+    """A file's name as text, whatever bytes it has."""
+    return os.fsencode(name).decode("utf-8", "backslashreplace")
+
+
+def _git_facts(folder: Path, runs_dir: Path) -> tuple[dict[str, Any] | None, bytes | None, tuple[str, ...]]:
+    """What run.json says of the project's code (None outside of git), the changes since the commit, and what is to be told."""
+    facts: dict[str, Any] = {}
+    try:
+        repository = find_repository(folder)
+        if repository is None:
+            return None, None, ()
+        facts = {"root": printable(str(repository.root)), **describe_commit(repository)}
+        changes = find_changes(repository, has_commit=facts["commit"] is not None, left_out=runs_dir)
+    except (GitTroubleError, HpcsweepError) as error:
+        facts["problem"] = str(error)
+        return facts, None, (f"{error}; what was changed in the code since its commit is not recorded",)
+    facts |= {
+        "dirty": changes.dirty,
+        "diff": CODE_DIFF if changes.diff is not None else None,
+        "untracked": [printable(name) for name in changes.untracked],
+        "untracked_count": changes.untracked_count,
+        "notes": list(changes.notes),
+    }
+    return facts, changes.diff, tuple(changes.notes)
+
+
+def _scheduler_version(scheduler: Scheduler) -> str | None:
+    command = scheduler.version_cmd()
+    if command is None or not is_installed(command.argv[0]):
+        return None
+    try:
+        return scheduler.parse_version(run_command(command))
+    except HpcsweepError:  # it cannot even be started: the submission will say more
+        return None
 
 
 def _user_name() -> str:
@@ -59,21 +129,6 @@ def _user_name() -> str:
         return getpass.getuser()
     except (KeyError, OSError, ImportError):
         return str(os.getuid())
-
-
-def git_state(folder: Path) -> dict[str, Any] | None:
-    """The commit of the project and whether it has changes; None outside git, or where git does not answer soon."""
-    if not is_installed("git"):
-        return None
-    commit = run_command(_git(folder, "rev-parse", "HEAD"))
-    if commit.returncode != 0:
-        return None
-    dirty = run_command(_git(folder, "status", "--porcelain", "--untracked-files=no"))
-    return {"commit": commit.stdout.strip(), "dirty": bool(dirty.stdout.strip()) if dirty.returncode == 0 else None}
-
-
-def _git(folder: Path, *words: str) -> Command:
-    return Command(argv=("git", "-C", str(folder), *words), env={"GIT_OPTIONAL_LOCKS": "0"}, timeout_s=5.0)
 
 
 def current_folder() -> str:

@@ -11,11 +11,12 @@ from hpcsweep.errors import HpcsweepError
 from hpcsweep.fold import Evidence, Fold
 from hpcsweep.ledger import Array, Ledger
 from hpcsweep.runs.advance import new_array
-from hpcsweep.runs.facts import current_folder, git_state, make_tag, make_uid, who_and_where
+from hpcsweep.runs.facts import Surroundings, current_folder, look_around, make_tag, make_uid, who_and_where
 from hpcsweep.runs.limits import site_limits
 from hpcsweep.runs.prepare import Prepared
 from hpcsweep.runs.run import Run
 from hpcsweep.runs.scripts import ArrayWriter
+from hpcsweep.schedulers import make_scheduler
 from hpcsweep.schedulers.base import Command
 from hpcsweep.shell import run_command
 from hpcsweep.store import RunPaths, absolute_as_written
@@ -25,9 +26,11 @@ MOST_CHECKED_BYTES = 100_000
 """One argument of a program may have 128 kB on Linux; a longer command is not looked through by bash beforehand."""
 
 
-def run_record(prepared: Prepared, paths: RunPaths, *, jobs: int | None) -> dict[str, Any]:
+def run_record(
+    prepared: Prepared, paths: RunPaths, *, jobs: int | None, surroundings: Surroundings | None = None
+) -> dict[str, Any]:
     """What run.json says: who made the run, where, of what, and every setting as it was resolved."""
-    cwd = current_folder()
+    around = surroundings or Surroundings()
     uid = make_uid()
     return {
         "uid": uid,
@@ -35,10 +38,10 @@ def run_record(prepared: Prepared, paths: RunPaths, *, jobs: int | None) -> dict
         "name": prepared.settings.name,
         "path": str(paths.root),
         "created": time.time(),
-        "cwd": cwd,
+        "cwd": current_folder(),
         "sweep_path": str(prepared.path),
-        **who_and_where(),
-        "git": git_state(Path(cwd)),
+        **who_and_where(around.scheduler_version),
+        **around.facts,
         "scheduler": prepared.scheduler,
         "jobs": jobs,
         "profile": prepared.sweep.profile,
@@ -48,11 +51,20 @@ def run_record(prepared: Prepared, paths: RunPaths, *, jobs: int | None) -> dict
     }
 
 
-def imagine_run(prepared: Prepared, *, name: str | None = None, jobs: int | None = None) -> Run:
+def imagine_run(
+    prepared: Prepared, *, name: str | None = None, jobs: int | None = None, surroundings: Surroundings | None = None
+) -> Run:
     """The run that ``submit`` would make; nothing of it is on disk."""
     paths = RunPaths(absolute_as_written(Path(prepared.settings.runs_dir)) / (name or "run-NN"))
     ledger = Ledger(total=len(prepared.tasks))
-    return Run.imagined(paths, info=run_record(prepared, paths, jobs=jobs), tasks=list(prepared.tasks), ledger=ledger)
+    info = run_record(prepared, paths, jobs=jobs, surroundings=surroundings)
+    return Run.imagined(paths, info=info, tasks=list(prepared.tasks), ledger=ledger)
+
+
+def surroundings_of(prepared: Prepared) -> Surroundings:
+    """What is to be recorded of the moment and the place at which a sweep is submitted."""
+    scheduler = make_scheduler(prepared.scheduler)
+    return look_around(scheduler, Path(current_folder()), absolute_as_written(Path(prepared.settings.runs_dir)))
 
 
 def plan_arrays(run: Run, prepared: Prepared) -> list[Array]:

@@ -14,7 +14,7 @@ from hpcsweep.decide import policy_of
 from hpcsweep.model import Params, Request, Task
 from hpcsweep.render.templates import read_runner
 from hpcsweep.runs.advance import array_job
-from hpcsweep.runs.imagine import imagine_run, plan_arrays
+from hpcsweep.runs.imagine import imagine_run, plan_arrays, surroundings_of
 from hpcsweep.runs.limits import site_limits
 from hpcsweep.runs.prepare import Prepared, SweepOptions, check_requests, prepare_expanded, read_sweep, request_of
 from hpcsweep.runs.run import Run
@@ -145,13 +145,16 @@ def _survey(sweep: Sweep, path: str, options: SweepOptions) -> tuple[Prepared, S
 
 def dry_run(prepared: Prepared, *, name: str | None, jobs: int | None) -> Iterable[tuple[str, str]]:
     """(title, text) of every file that ``submit`` would write, and of the commands it would run."""
-    run = imagine_run(prepared, name=name, jobs=jobs)
+    surroundings = surroundings_of(prepared)
+    run = imagine_run(prepared, name=name, jobs=jobs, surroundings=surroundings)
     writer = ArrayWriter(run)
     yield str(run.paths.sweep_yaml), prepared.sweep.text.decode("utf-8", "replace")
     yield (
         str(run.paths.tasks),
         "".join(json.dumps({"index": t.index, "id": t.id, "params": dict(t.params)}) + "\n" for t in run.tasks),
     )
+    if surroundings.diff is not None:
+        yield str(run.paths.code_diff), surroundings.diff.decode("utf-8", "replace")
     yield str(run.paths.run_json), json.dumps(run.info, indent=2, ensure_ascii=False)
     for array in plan_arrays(run, prepared):
         paths = run.paths.array(array.number)

@@ -101,6 +101,20 @@ def status_json(run: Run, status: Status, tasks: Sequence[int] | None = None) ->
         "finished": status.is_finished,
         "eta_s": status.eta_s,
         "scheduler_message": status.scheduler_message,
+        "code": _code_json(run),
+    }
+
+
+def _code_json(run: Run) -> dict[str, Any]:
+    """What was run, and where the rest of that is told."""
+    git = run.info.get("git") or {}
+    paths = run.paths
+    return {
+        "commit": git.get("commit"),
+        "branch": git.get("branch"),
+        "dirty": git.get("dirty"),
+        "diff": str(paths.code_diff) if git.get("diff") else None,
+        "environment": str(paths.task_environment) if paths.task_environment.is_dir() else None,
     }
 
 

@@ -203,3 +203,11 @@ class Scheduler(Protocol):
     def parse_limits(self, completed: Completed) -> Limits | NoAnswer:
         """The limits that were printed."""
         ...
+
+    def version_cmd(self) -> Command | None:
+        """A command that prints the scheduler's version without asking anybody; None where there is none."""
+        ...
+
+    def parse_version(self, completed: Completed) -> str | None:
+        """The version that was printed: ``slurm 23.11.4``."""
+        ...

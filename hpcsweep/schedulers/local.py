@@ -158,6 +158,13 @@ class Local:
         del completed
         return Limits(kill_wait_s=_GRACE_S)
 
+    def version_cmd(self) -> None:
+        """This machine's queue has hpcsweep's own version."""
+
+    def parse_version(self, completed: Completed) -> None:
+        """Nothing was asked."""
+        del completed
+
     def _argv(self, verb: str, *words: str) -> tuple[str, ...]:
         # -I -S: neither the user's environment nor site-packages are read, so that it starts at once.
         return (self.python, "-I", "-S", self.program, verb, "--dir", self.queue_dir, *words)

@@ -184,6 +184,15 @@ class Slurm:
         """``MaxArraySize = 1001`` and the like."""
         return read_config(completed)
 
+    def version_cmd(self) -> Command:
+        """The version of Slurm's programs here, which ask nobody for it."""
+        return _query("scontrol", "--version")
+
+    def parse_version(self, completed: Completed) -> str | None:
+        """``slurm 23.11.4``."""
+        match = re.match(r"slurm\S* \S+", completed.stdout) if completed.returncode == 0 else None
+        return match[0] if match else None
+
 
 def escape_pattern(path: str) -> str:
     """A path as a file name pattern of sbatch (man sbatch, "filename pattern") that means just this path.

@@ -4,7 +4,7 @@ from hpcsweep.store import cache
 from hpcsweep.store.attempts import ClaimFacts, give_up, give_up_all, mark_cancel, parse_claim, read_claim, revoke, revoke_all
 from hpcsweep.store.files import create_exclusively, read_bytes, read_text, sharing, write_atomically
 from hpcsweep.store.journal import Journal, JournalReading, read_events, write_first_events
-from hpcsweep.store.layout import ArrayPaths, EventsGone, RunPaths, absolute_as_written, list_events
+from hpcsweep.store.layout import CODE_DIFF, ArrayPaths, EventsGone, RunPaths, absolute_as_written, list_events
 from hpcsweep.store.lock import RunLock, acquire
 from hpcsweep.store.run_files import (
     FORMAT,
@@ -26,6 +26,7 @@ from hpcsweep.store.runs_dir import (
 )
 
 __all__ = [
+    "CODE_DIFF",
     "FORMAT",
     "ArrayPaths",
     "ClaimFacts",

@@ -15,6 +15,9 @@ class EventsGone(HpcsweepError):
     """The folder of an array's records is not there: nothing can start from it, and what its tasks did nobody knows."""
 
 
+CODE_DIFF = "code.diff"
+"""The name, in the run's folder, of what the project's tracked files differ in from their commit."""
+
 _JOURNAL = re.compile(r"state(?:\.([1-9][0-9]{0,8}))?\.jsonl")
 
 
@@ -69,6 +72,16 @@ class RunPaths:
     def environment(self) -> Path:
         """What the tasks' shells start from."""
         return self.root / "environment.sh"
+
+    @property
+    def code_diff(self) -> Path:
+        """What ``git apply`` makes the project's files of, from their commit; only where they had changed."""
+        return self.root / CODE_DIFF
+
+    @property
+    def task_environment(self) -> Path:
+        """The folder with what a task found after ``setup``, written once by one of them; not there before."""
+        return self.root / "environment"
 
     @property
     def run_json(self) -> Path:
