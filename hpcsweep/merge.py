@@ -1,10 +1,12 @@
-"""The metrics files of one task as one: its last values, or one row for each step. Pure."""
+"""The files of one task as one: its last values, how each metric went, and one row for each step. Pure."""
 
 from __future__ import annotations
 
+import dataclasses
 import math
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
 
 from hpcsweep.model import Value
 from hpcsweep.readers import Reading, Row
@@ -17,49 +19,131 @@ Named = tuple[str, Reading]
 """A file's name and what it says."""
 
 
-def last_values(files: Sequence[Named]) -> tuple[Row, list[str]]:
-    """The last value of each metric. The later file counts where two have the same metric; the remarks say where they differ."""
-    if len(files) == 1:
-        return files[0][1].last, []
+@dataclass(frozen=True, kw_only=True)
+class Curve:
+    """How one metric went over the steps: its numbers, without those that are NaN (infinities count)."""
+
+    first: float
+    min: float
+    max: float
+    mean: float
+    count: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class TaskMetrics:
+    """What all files of one task say together.
+
+    ``last`` has the final value of each metric. ``curves`` has the metrics of which there are several numbers; of every other
+    one ``last`` says all. ``steps`` has one row a step, but only where it was asked for. ``notes`` say what was odd.
+    ``reason`` is why there is no value at all, where that is known.
+    """
+
+    last: Row = field(default_factory=dict)
+    curves: Mapping[str, Curve] = field(default_factory=dict)
+    steps: tuple[Row, ...] = ()
+    notes: tuple[str, ...] = ()
+    reason: str = ""
+
+    def reduced(self, name: str, how: str) -> Value:
+        """One value of a metric: its ``last``, ``first``, ``min``, ``max`` or ``mean``; None when the task does not have it."""
+        curve = None if how == "last" else self.curves.get(name)
+        return self.last.get(name) if curve is None else getattr(curve, how)
+
+
+def merge(sources: Sequence[Named], *, with_steps: bool = False) -> TaskMetrics:
+    """All sources of one task as one. Where two have the same metric the later one counts, and it is said when they differ."""
+    last, remarks = last_values(sources)
+    rows: Sequence[Row] = ()
+    if with_steps or any(reading.is_series for _, reading in sources) or len(sources) > 1:
+        rows, more = merge_steps(sources)
+        remarks += more
+    return TaskMetrics(last=last, curves=_curves(rows), steps=tuple(rows) if with_steps else (), notes=tuple(remarks))
+
+
+def join(readings: Sequence[Reading]) -> Reading:
+    """Readings of one source, such as an event file for each time that the program was started, as one."""
+    if len(readings) == 1:
+        return readings[0]
+    rows: list[Row] = []
+    finals: Row = {}
+    notes: dict[str, None] = {}
+    for reading in readings:
+        rows += reading.rows
+        finals |= reading.finals
+        notes.update(dict.fromkeys(reading.notes))
+    return Reading(rows=tuple(rows), finals=finals, notes=tuple(notes))
+
+
+def join_versions(readings: Sequence[Reading]) -> Reading:
+    """Readings of one source that begins anew each time, the oldest first: the newest one counts.
+
+    Where it begins at a later step than an older one did, the program went on from a checkpoint: the older one has the steps
+    before that. One that begins where the older one did, or that does not say its steps, stands alone.
+    """
+    joined = readings[-1]
+    for older in reversed(readings[:-1]):
+        if not joined.rows:
+            joined = dataclasses.replace(older, notes=(*older.notes, *joined.notes))
+            continue
+        name = joined.step_name
+        begin = _step(joined.rows[0], name)
+        if begin is None or name != older.step_name:
+            continue
+        before = tuple(row for row in older.rows if (step := _step(row, name)) is not None and step < begin)
+        if before:
+            joined = dataclasses.replace(joined, rows=(*before, *joined.rows))
+    return joined
+
+
+def last_values(sources: Sequence[Named]) -> tuple[Row, list[str]]:
+    """The last value of each metric. The later source counts where two have the same one; the remarks say where they differ."""
+    if len(sources) == 1:
+        return sources[0][1].last, []
     values: Row = {}
-    source: dict[str, str] = {}
+    said_by: dict[str, str] = {}
     remarks: list[str] = []
-    for file, reading in files:
+    for source, reading in sources:
         for name, value in reading.last.items():
-            if name in source and value is None:
+            if name in said_by and value is None:
                 continue
-            if name in source and name.lower() not in STEP_NAMES and not _is_same(values[name], value):
-                remarks.append(f"`{name}` is not the same in {source[name]} and {file}: {file} counts")
+            if name in said_by and name.lower() not in STEP_NAMES and not is_same(values[name], value):
+                remarks.append(f"`{name}` is not the same in {said_by[name]} and {source}: {source} counts")
             values[name] = value
-            source[name] = file
+            said_by[name] = source
     return values, remarks
 
 
-def merge_steps(files: Sequence[Named]) -> tuple[list[Row], list[str]]:
-    """One row for each step over all files, in the order of the steps where all have numbers for them, else of the files.
+def merge_steps(sources: Sequence[Named]) -> tuple[list[Row], list[str]]:
+    """One row for each step over all sources, in the order of the steps where all have numbers for them, else of the sources.
 
     Rows of one step are one row: what a later one leaves blank stays (training and validation on lines of their own), what it
-    says again replaces (a restart from a checkpoint), and that is said. Where steps repeat in a file and a column of text tells
-    the rows apart (``phase``: train, val), it is part of the step. Values of a file with one row and no step stand in the last row.
+    says again replaces (a restart from a checkpoint), and that is said. Where steps repeat in a source and a column of text tells
+    the rows apart (``phase``: train, val), it is part of the step. Values that belong to no step stand in the last row.
     """
-    remarks = last_values(files)[1]
+    remarks: list[str] = []
     steps: dict[Key, Row] = {}
     finals: Row = {}
-    for file, reading in files:
+    for source, reading in sources:
+        finals.update(reading.finals)
         if not reading.is_series and reading.step_name is None:
-            finals.update(reading.rows[0])
+            finals.update(reading.last)
             continue
         rewritten = 0
         own: set[Key] = set()
         for key, row in zip(_step_keys(reading), reading.rows, strict=True):
-            known = steps.setdefault(key, {"step": key[0][1]} if key[0][0] == "" else {})
-            rewritten += key in own and any(
-                value is not None and not _is_same(known.get(name, value), value) for name, value in row.items()
-            )
+            known = steps.get(key)
+            if known is None:
+                steps[key] = {"step": key[0][1], **row} if key[0][0] == "" else dict(row)
+            else:
+                rewritten += key in own and any(
+                    value is not None and known.get(name) is not None and not is_same(known[name], value)
+                    for name, value in row.items()
+                )
+                known.update((name, value) for name, value in row.items() if value is not None or name not in known)
             own.add(key)
-            known.update((name, value) for name, value in row.items() if value is not None or name not in known)
         if rewritten:
-            remarks.append(f"{file}: {count_of(rewritten, 'step')} written again with other values: the later ones count")
+            remarks.append(f"{source}: {count_of(rewritten, 'step')} written again with other values: the later ones count")
     rows = (
         [row for _, row in sorted(steps.items(), key=lambda item: _position(item[0]))]
         if _has_order(steps)
@@ -71,11 +155,37 @@ def merge_steps(files: Sequence[Named]) -> tuple[list[Row], list[str]]:
     return rows, remarks
 
 
+def _curves(rows: Sequence[Row]) -> dict[str, Curve]:
+    numbers: dict[str, list[float]] = {}
+    for row in rows:
+        for name, value in row.items():
+            kind = type(value)
+            if kind is float or kind is int:
+                numbers.setdefault(name, []).append(value)  # type: ignore[arg-type] # mypy does not follow `kind`
+    return {name: _curve(values) for name, values in numbers.items() if len(values) > 1}
+
+
+def _curve(values: list[float]) -> Curve:
+    known = [value for value in values if value == value]  # noqa: PLR0124 - a NaN is not itself
+    if not known:
+        return Curve(first=math.nan, min=math.nan, max=math.nan, mean=math.nan, count=0)
+    return Curve(first=known[0], min=min(known), max=max(known), mean=_mean(known), count=len(known))
+
+
+def _mean(values: list[float]) -> float:
+    try:
+        return math.fsum(values) / len(values)
+    except (OverflowError, ValueError):  # beyond what a float holds; infinities of both signs
+        return sum(value / len(values) for value in values)
+
+
 def _step_keys(reading: Reading) -> list[Key]:
     names = reading.step_names
     if not names:
         return [(("", number),) for number in range(1, len(reading.rows) + 1)]
     keys: list[Key] = [tuple((name.lower(), _hashable(row.get(name))) for name in names) for row in reading.rows]
+    if len(names) > 1:
+        keys = _complete(keys)
     if max(Counter(keys).values()) == 1:
         return keys
     texts = sorted(
@@ -87,14 +197,32 @@ def _step_keys(reading: Reading) -> list[Key]:
     ]
 
 
+def _complete(keys: list[Key]) -> list[Key]:
+    """Rows that leave out the coarser names (a step without its epoch) belong to the one row of that step that has them."""
+    wholes: dict[Key, set[Key]] = {}
+    for key in keys:
+        if all(value is not None for _, value in key):
+            wholes.setdefault(key[:1], set()).add(key)
+    return [next(iter(wholes[key[:1]])) if key[-1][1] is None and len(wholes.get(key[:1], ())) == 1 else key for key in keys]
+
+
+def _step(row: Row, name: str | None) -> float | None:
+    value = row.get(name) if name else None
+    return value if isinstance(value, (int, float)) and math.isfinite(value) else None
+
+
 def _hashable(value: Value) -> Value:
     return repr(value) if isinstance(value, (list, dict)) else value
 
 
-def _has_order(keys: Sequence[Key] | dict[Key, Row]) -> bool:
+def _has_order(keys: Iterable[Key]) -> bool:
     """Whether all keys have numbers for the same names."""
-    shapes = {tuple(name for name, value in key if not isinstance(value, str)) for key in keys}
-    return len(shapes) == 1 and all(_is_finite(value) for key in keys for _, value in key if not isinstance(value, str))
+    shapes = set()
+    for key in keys:
+        shapes.add(tuple(name for name, value in key if not isinstance(value, str)))
+        if not all(_is_finite(value) for _, value in key if not isinstance(value, str)):
+            return False
+    return len(shapes) == 1
 
 
 def _is_finite(value: Value) -> bool:
@@ -106,7 +234,7 @@ def _position(key: Key) -> tuple[float, ...]:
     return tuple(value for _, value in reversed(key) if isinstance(value, (int, float)))
 
 
-def _is_same(one: Value, other: Value) -> bool:
+def is_same(one: Value, other: Value) -> bool:
     """Equal, or both NaN."""
     return one == other or (_is_nan(one) and _is_nan(other))
 

@@ -89,7 +89,7 @@ class Settings:
     setup: str = ""
     teardown: str = ""
     container: Container | None = None
-    metrics: tuple[str, ...] = ("*.metrics",)
+    metrics: tuple[str, ...] = ()
     objective: str | None = None
     replicates: tuple[str, ...] = ()
     canary: int = 0

@@ -11,7 +11,8 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from hpcsweep.collect import COLUMNS, LAST_COLUMNS, CollectTask, collect, find_metrics
+from hpcsweep.collect import COLUMNS, LAST_COLUMNS, CollectTask, collect, is_final
+from hpcsweep.gather import MetricsFile, discover, find_metrics, gather
 from hpcsweep.results import Table, iter_csv, iter_json, to_table_text
 
 
@@ -29,17 +30,24 @@ def make_task(index, state="done", **more):
     )
 
 
+def gathered(task, paths, *, by_step=False):
+    files = [MetricsFile(path=str(path), name=path.name) for path in paths]
+    return task, gather(files, is_final=is_final(task), with_steps=by_step)
+
+
 @pytest.fixture
 def run(tmp_path):
     """Write files of tasks, then collect them: run({0: {"a.metrics": "..."}}, [tasks])."""
 
-    def collect_files(files, tasks, *, patterns=("*.metrics", "*.csv", "*.json"), **options):
+    def collect_files(files, tasks, *, patterns=("*.metrics", "*.csv", "*.json"), by_step=False):
         for index, texts in files.items():
             for name, text in texts.items():
                 path = tmp_path / str(index) / name
                 path.parent.mkdir(parents=True, exist_ok=True)
                 path.write_bytes(text if isinstance(text, bytes) else text.encode())
-        return collect(tasks, lambda task: find_metrics(tmp_path / str(task.index), patterns), **options)
+        folders = {task.index: tmp_path / str(task.index) for task in tasks}
+        found = {index: [folder / name for name in find_metrics(str(folder), patterns)] for index, folder in folders.items()}
+        return collect([gathered(task, found[task.index], by_step=by_step) for task in tasks], by_step=by_step)
 
     return collect_files
 
@@ -192,18 +200,10 @@ def test_files_that_cannot_be_read_do_not_stop_the_others(run, tmp_path):
     assert len(table.notes) == 2
 
 
-def test_a_folder_that_cannot_be_listed_is_said():
-    def refuse(_task):
-        raise PermissionError(13, "Permission denied")
-
-    table = collect([make_task(0)], refuse)
-    assert len(table.rows) == 1
-    assert any("Permission denied" in note for note in table.notes)
-
-
 def test_a_file_that_vanishes_is_said(tmp_path):
-    table = collect([make_task(0)], lambda _task: [tmp_path / "gone.metrics"])
+    table = collect([gathered(make_task(0), [tmp_path / "gone.metrics"])])
     assert any("cannot be read" in note for note in table.notes)
+    assert records(table)[0]["reason"] == "no metrics: gone.metrics: cannot be read: No such file or directory"
 
 
 def test_many_kinds_of_oddities_do_not_flood(run):
@@ -212,7 +212,7 @@ def test_many_kinds_of_oddities_do_not_flood(run):
 
 
 def test_no_tasks_at_all():
-    table = collect([], lambda _task: [])
+    table = collect([])
     assert table.columns == (*COLUMNS, *LAST_COLUMNS)
     assert "".join(iter_csv(table)) == ",".join(table.columns) + "\n"
     assert json.loads("".join(iter_json(table))) == []
@@ -242,7 +242,7 @@ def test_whatever_is_in_the_files_it_can_be_written_out(tmp_path, texts, by_step
     for place, text in enumerate(texts):
         paths.append(tmp_path / f"{place}.metrics")
         paths[-1].write_bytes(text)
-    table = collect([make_task(0)], lambda _task: paths, by_step=by_step)
+    table = collect([gathered(make_task(0), paths, by_step=by_step)], by_step=by_step)
     assert table.rows
     for text in (*iter_csv(table), *iter_json(table), to_table_text(table), to_table_text(table, width=30, color=True)):
         text.encode()
@@ -263,7 +263,7 @@ def test_find_metrics(tmp_path):
         (tmp_path / name).write_text("x 1\n")
 
     def find(*patterns):
-        return [str(path.relative_to(tmp_path)) for path in find_metrics(tmp_path, patterns)]
+        return find_metrics(str(tmp_path), patterns)
 
     assert find("*.metrics") == ["a.metrics", "b.metrics"]
     assert find("b*", "*.metrics") == ["b.metrics", "a.metrics"]
@@ -279,8 +279,94 @@ def test_find_metrics(tmp_path):
     assert find("*.json", "*.log") == ["result.json"]
     assert find("./*.json", "*/*.json") == ["result.json"]
     assert find("params.json", "attempt-1.log") == ["params.json", "attempt-1.log"]
-    assert find(str(tmp_path / "out/x.csv")) == ["out/x.csv"]
-    assert find_metrics(tmp_path / "nowhere", ["*", "a", "a/*"]) == []
+    assert find(str(tmp_path / "out/x.csv")) == [str(tmp_path / "out/x.csv")]
+    assert find_metrics(str(tmp_path / "nowhere"), ["*", "a", "a/*"]) == []
+
+
+def test_without_patterns_files_are_known_by_their_names(tmp_path):
+    names = [
+        "b.metrics",
+        "a.metrics",
+        "metrics.csv",
+        "other.csv",
+        "sub/deep.metrics",
+        "lightning_logs/version_0/metrics.csv",
+        "lightning_logs/version_0/events.out.tfevents.17.host.1.0",
+        "out/checkpoint-10/trainer_state.json",
+        "out/all_results.json",
+        "wandb/run-20260101_120000-abc/files/wandb-summary.json",
+        ".git/metrics.csv",
+        "__pycache__/metrics.csv",
+        "1/2/3/4/5/6/metrics.csv",
+    ]
+    for name in names:
+        (tmp_path / "t" / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / "t" / name).write_text("x 1\n")
+    (tmp_path / "t" / "data").symlink_to(tmp_path / "t" / "lightning_logs")
+    assert discover(str(tmp_path / "t")) == [
+        "lightning_logs/version_0/events.out.tfevents.17.host.1.0",
+        "wandb/run-20260101_120000-abc/files/wandb-summary.json",
+        "out/checkpoint-10/trainer_state.json",
+        "out/all_results.json",
+        "lightning_logs/version_0/metrics.csv",
+        "metrics.csv",
+        "a.metrics",
+        "b.metrics",
+    ]
+    assert discover(str(tmp_path / "nowhere")) == []
+
+
+# -- what one task's files say together -----------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def read(tmp_path):
+    """Write files, and read them as one task's: read({"a.metrics": "loss 1"})."""
+
+    def read_files(texts, *, is_final=True):
+        for name, text in texts.items():
+            (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+            (tmp_path / name).write_text(text)
+        files = [MetricsFile(path=str(tmp_path / name), name=name) for name in texts]
+        return gather(files, is_final=is_final, with_steps=True)
+
+    return read_files
+
+
+def test_how_a_metric_went(read):
+    found = read({"m.csv": "step,loss,acc,name\n1,0.5,nan,x\n2,0.0,inf,x\n3,0.25,nan,x\n", "f.json": '{"test": 0.0}'})
+    assert found.last["loss"] == 0.25
+    assert [found.reduced("loss", how) for how in ("first", "last", "min", "max", "mean")] == [0.5, 0.25, 0.0, 0.5, 0.25]
+    assert found.reduced("acc", "min") == math.inf
+    assert math.isnan(found.reduced("acc", "last"))
+    assert found.reduced("test", "min") == 0.0
+    assert found.reduced("name", "max") == "x"
+    assert found.reduced("nothing", "min") is None
+
+
+def test_the_newest_version_counts(read):
+    texts = {f"logs/version_{n}/metrics.csv": f"step,loss\n0,{n}\n1,{n}.5\n" for n in (10, 9, 2)}
+    found = read(texts)
+    assert found.last == {"step": 1, "loss": 10.5}
+    assert found.steps == ({"step": 0, "loss": 10}, {"step": 1, "loss": 10.5})
+    assert found.notes == ()
+
+
+def test_a_version_that_went_on_has_the_steps_before_it_from_the_older_one(read):
+    found = read({"version_0/metrics.csv": "step,loss\n0,9\n10,8\n20,7\n", "version_1/metrics.csv": "step,loss\n20,6\n30,5\n"})
+    assert [(row["step"], row["loss"]) for row in found.steps] == [(0, 9), (10, 8), (20, 6), (30, 5)]
+    assert found.reduced("loss", "max") == 9
+
+
+def test_a_later_attempt_wins_at_equal_steps(read):
+    found = read({"attempt-10.log": "step=2 loss=5\n", "attempt-9.log": "step=1 loss=9\nstep=2 loss=8\nstep=3 loss=7\n"})
+    assert [(row["step"], row["loss"]) for row in found.steps] == [(1, 9), (2, 5), (3, 7)]
+    assert found.last["loss"] == 5
+
+
+def test_only_the_newest_checkpoint_counts(read):
+    found = read({"checkpoint-9/trainer_state.json": '{"a": 1}', "checkpoint-10/trainer_state.json": '{"b": 2}'})
+    assert found.last == {"b": 2}
 
 
 # -- the writers ----------------------------------------------------------------------------------------------------------
@@ -378,5 +464,5 @@ def test_colours_only_where_asked():
 def test_as_many_tasks_as_there_are(tmp_path: Path):
     path = tmp_path / "m.metrics"
     path.write_text("loss 0.5\n")
-    table = collect((make_task(index) for index in range(3000)), lambda _task: [path])
+    table = collect(gathered(make_task(index), [path]) for index in range(3000))
     assert [row[0] for row in table.rows] == list(range(3000))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Protocol
 
@@ -18,9 +18,13 @@ STEP_NAMES = ("step", "global_step", "iteration", "iter", "epoch")
 
 @dataclass(frozen=True, kw_only=True)
 class Reading:
-    """What one file says: its rows in file order, and in ``notes`` what was odd about it (short sentences, no file name)."""
+    """What one file says: its rows in file order, each of a step where it has one of ``STEP_NAMES``.
+
+    ``finals`` are values that belong to no step. ``notes`` say what was odd about the file (short sentences, no file name).
+    """
 
     rows: tuple[Row, ...] = ()
+    finals: Row = field(default_factory=dict)
     notes: tuple[str, ...] = ()
 
     @property
@@ -42,10 +46,10 @@ class Reading:
     @property
     def last(self) -> Row:
         """For each name the last value that was written; a blank or a null is none, a NaN is one."""
-        if len(self.rows) == 1:
+        if len(self.rows) == 1 and not self.finals:
             return self.rows[0]
         values: Row = {}
-        for row in self.rows:
+        for row in (*self.rows, self.finals):
             for name, value in row.items():
                 if value is not None or name not in values:
                     values[name] = value

@@ -1,11 +1,14 @@
-"""The table of a run: what *collect* needs of each task, from the fold."""
+"""The results of a run: each task, from the fold, with what it wrote."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+import os
+from collections.abc import Callable
 from pathlib import Path
 
-from hpcsweep.collect import CollectTask, collect, find_metrics
+from hpcsweep.collect import CollectTask, collect, is_final
+from hpcsweep.gather import MetricsFile, discover, find_metrics, gather
+from hpcsweep.merge import TaskMetrics
 from hpcsweep.model import Task
 from hpcsweep.results import Table
 from hpcsweep.runs.observe import observe
@@ -14,34 +17,62 @@ from hpcsweep.runs.run import Run
 
 def collect_run(run: Run, *, by_step: bool) -> Table:
     """Join every task's parameters with what it wrote. Parameters stand in the order of the space."""
+    return collect(gather_run(run, with_steps=by_step), by_step=by_step)
+
+
+def gather_run(
+    run: Run, *, with_steps: bool = False, on_progress: Callable[[int, int], None] | None = None
+) -> list[tuple[CollectTask, TaskMetrics]]:
+    """Every task of a run, in order, with the metrics that it wrote.
+
+    Args:
+        run: the run, which is only read.
+        with_steps: also one row a step of each series, not only the last values.
+        on_progress: told how many tasks have been read, and of how many.
+    """
     fold = observe(run)
-    folders = {task.index: run.paths.task(task.index) for task in run.tasks}
     by_index = {task.index: task for task in run.tasks}
+    files_of = _files_of(run)
+    found = []
+    for number, view in enumerate(fold.views):
+        task = by_index[view.index]
+        row = CollectTask(
+            index=view.index,
+            id=task.id,
+            state=view.state.value,
+            params={name: task.params[name] for name in run.names if name in task.params},
+            attempt=view.attempt or None,
+            elapsed_s=view.elapsed_s,
+            reason=view.reason,
+            job=view.job,
+            ended_by_itself=view.source == "task" and view.exit_code is not None,
+        )
+        try:
+            metrics = gather(files_of(task), is_final=is_final(row), with_steps=with_steps)
+        except OSError as error:
+            problem = f"its metrics files cannot be listed: {error.strerror}"
+            metrics = TaskMetrics(notes=(problem,), reason=f"no metrics: {problem}")
+        found.append((row, metrics))
+        if on_progress is not None:
+            on_progress(number + 1, len(fold.views))
+    return found
+
+
+def _files_of(run: Run) -> Callable[[Task], list[MetricsFile]]:
+    """Gives a task's files; may raise OSError."""
     patterns_of = metrics_patterns(run)
+    tasks_dir = str(run.paths.tasks_dir)
 
-    def rows() -> Iterable[CollectTask]:
-        for view in fold.views:
-            task = by_index[view.index]
-            yield CollectTask(
-                index=view.index,
-                id=task.id,
-                state=view.state.value,
-                params={name: task.params[name] for name in run.names if name in task.params},
-                attempt=view.attempt or None,
-                elapsed_s=view.elapsed_s,
-                reason=view.reason,
-                job=view.job,
-                ended_by_itself=view.source == "task" and view.exit_code is not None,
-            )
-
-    def files_of(row: CollectTask) -> list[Path]:
-        in_folder, in_workdir = patterns_of(by_index[row.index])
-        files = find_metrics(folders[row.index], in_folder)
+    def files_of(task: Task) -> list[MetricsFile]:
+        in_folder, in_workdir = patterns_of(task)
+        folder = os.path.join(tasks_dir, f"{task.index:06d}")
+        found = [(folder, name) for name in (find_metrics(folder, in_folder) if in_folder or in_workdir else discover(folder))]
         if in_workdir:
-            files += find_metrics(workdir_of(run, row.index), in_workdir)
-        return files
+            workdir = str(workdir_of(run, task.index))
+            found += [(workdir, name) for name in find_metrics(workdir, in_workdir)]
+        return [MetricsFile(path=f"{where}/{name}", name=name) for where, name in found]
 
-    return collect(rows(), files_of, by_step=by_step)
+    return files_of
 
 
 def workdir_of(run: Run, task: int) -> Path:
