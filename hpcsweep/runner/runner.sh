@@ -9,7 +9,8 @@
 #    has the token: leave T.A.late.rN and touch nothing else.
 #  4 TERM ends an attempt only as `cancelled` (the marker says so) or `timeout` (our clock says so). Otherwise the token
 #    stays, for a requeue may follow, and the scheduler names the cause.
-#  5 While the program runs, the token is looked for at least once a minute; when it is gone, the program is ended.
+#  5 While the program runs, the token is looked for; a minute after it is gone, the program is ended. A program whose
+#    supervisor was killed is killed too: nothing that it does could count.
 #  6 "No such file" decides nothing the first time: directory caches lag.
 #  7 Commands are read whole and their hash is checked. A run folder that is gone is never made again.
 #
@@ -94,6 +95,7 @@ hpcsweep_now() { # -> the variable named $1, epoch seconds
 # ---- who and where we are ----
 
 hpcsweep_find_element() {
+  local limit_s
   if [[ $hpcsweep_scheduler == slurm ]]; then
     hpcsweep_element=${SLURM_ARRAY_TASK_ID-0}
     hpcsweep_job=${SLURM_JOB_ID-}
@@ -110,8 +112,16 @@ hpcsweep_find_element() {
   # HOSTNAME may be the submitting host's, exported; the kernel knows better.
   read -r hpcsweep_host </proc/sys/kernel/hostname || hpcsweep_host=${HOSTNAME:-unknown}
   printf -v hpcsweep_shell_started '%(%s)T' -2
-  hpcsweep_ends_at=''
-  [[ -z ${hpcsweep_time_limit_s-} ]] || hpcsweep_ends_at=$((hpcsweep_shell_started + hpcsweep_time_limit_s))
+  hpcsweep_ends_at='' limit_s=${hpcsweep_time_limit_s-}
+  if [[ $hpcsweep_scheduler == slurm ]]; then
+    # Two moments of the controller's clock make a length; neither is ever compared with a moment of this node's clock.
+    if [[ ${SLURM_JOB_START_TIME-} =~ ^[0-9]+$ && ${SLURM_JOB_END_TIME-} =~ ^[0-9]+$ ]]; then
+      limit_s=$((SLURM_JOB_END_TIME - SLURM_JOB_START_TIME))
+    elif [[ -n $limit_s ]]; then
+      limit_s=$(((limit_s + 59) / 60 * 60)) # Slurm counts whole minutes
+    fi
+  fi
+  [[ -z $limit_s ]] || hpcsweep_ends_at=$((hpcsweep_shell_started + limit_s))
 }
 
 hpcsweep_find_run() {
@@ -199,15 +209,19 @@ hpcsweep_read_chunk() {
     return 1
   fi
   hpcsweep_chunk="${lines[*]}"
+  # The hash is of what is in memory, not of the file, which may change while we look. Opened for reading and writing,
+  # the pipe that brings the hash stays open and serves later for the child's messages.
+  exec {hpcsweep_pipe}<> <(hpcsweep_hash)
+  IFS=' ' read -r -t 300 hpcsweep_chunk_hash _ <&"$hpcsweep_pipe"
+  if [[ ${#hpcsweep_chunk_hash} != 64 ]]; then # no word of the commands, but of this node
+    hpcsweep_say "the commands in $file could not be checked: sha256sum gave no answer; nothing was run"
+    hpcsweep_status=1
+    return 1
+  fi
 }
 
 hpcsweep_is_chunk_intact() {
-  # The hash is of what is in memory, not of the file, which may change while we look. Opened for reading and writing,
-  # the pipe that brings the hash stays open and serves later for the child's messages.
-  local hash rest
-  exec {hpcsweep_pipe}<> <(hpcsweep_hash)
-  read -r -t 300 hash rest <&"$hpcsweep_pipe"
-  [[ $hash == "${hpcsweep_chunk_hashes[hpcsweep_position / hpcsweep_chunk_size]}" ]]
+  [[ $hpcsweep_chunk_hash == "${hpcsweep_chunk_hashes[hpcsweep_position / hpcsweep_chunk_size]}" ]]
 }
 
 hpcsweep_hash() {
@@ -274,9 +288,7 @@ hpcsweep_claim() { # success: the attempt is ours, under hpcsweep_token
     hpcsweep_write_checked "$temporary" "$line" || return
     if hpcsweep_tool ln -T -- "$temporary" "$claim" 2>/dev/null || [[ $temporary -ef $claim ]]; then
       hpcsweep_restart=0 hpcsweep_token=$claim.r0.run
-      # -n: an incarnation of this same job may have come between, when this one was cut off.
-      hpcsweep_tool mv -nT -- "$temporary" "$hpcsweep_token" 2>/dev/null
-      [[ -e $temporary ]] || { hpcsweep_hold_token && return; }
+      hpcsweep_make_token "$temporary" && return
     elif hpcsweep_refresh && [[ ! -e $claim ]]; then
       hpcsweep_say "no hard link can be made in $hpcsweep_events; nothing was run"
       hpcsweep_status=1
@@ -317,8 +329,7 @@ hpcsweep_take_up() { # the claim $1 is this very job's: a requeue, or a replayed
     # It died between the claim and the token, and its temporary file is still there: whoever renames that has the token.
     for path in "$hpcsweep_events/.tmp.$hpcsweep_name."*; do
       [[ $path -ef $claim ]] || continue
-      hpcsweep_tool mv -nT -- "$path" "$hpcsweep_token" 2>/dev/null
-      [[ -e $path ]] || { hpcsweep_hold_token && return; }
+      hpcsweep_make_token "$path" && return
       continue 2
     done
     # Not even that. A name that was free when we looked may have been used and left since: look again afterwards.
@@ -333,6 +344,12 @@ hpcsweep_take_up() { # the claim $1 is this very job's: a requeue, or a replayed
   hpcsweep_say "task $hpcsweep_task: its token could not be taken up after $try tries"
   hpcsweep_status=1
   return 1
+}
+
+hpcsweep_make_token() { # of the claim's temporary name $1
+  # Another incarnation of this same job may come between, when this one was cut off: hence -n, and only who did rename it
+  # has the token. A replayed network call fails here too, and takes its own token up as a restart.
+  hpcsweep_tool mv -nT -- "$1" "$hpcsweep_token" 2>/dev/null && [[ ! -e $1 ]] && hpcsweep_hold_token
 }
 
 hpcsweep_look_at() { # the claim $1: which restart has a token (-1: none), and whether the attempt is over
@@ -350,7 +367,7 @@ hpcsweep_look_at() { # the claim $1: which restart has a token (-1: none), and w
 }
 
 hpcsweep_hold_token() {
-  # Open: the end is written into this very file, whatever has become of its name. Not for writing, which could make it.
+  # Open: by this very file the outcome is known as ours, whatever its name. Not for writing, which could make it.
   { exec {hpcsweep_token_fd}<"$hpcsweep_token"; } 2>/dev/null
 }
 
@@ -365,10 +382,12 @@ hpcsweep_finish() { # KIND CODE and the element's own exit status
   hpcsweep_now now
   elapsed=$((now > hpcsweep_started ? now - hpcsweep_started : 0))
   outcome=$hpcsweep_events/$hpcsweep_name.$1.$2.$elapsed
-  # Should the disk be full, the name still says it all.
-  { printf 'end %s %s\n' "$now" "$3" >>"/proc/self/fd/$hpcsweep_token_fd"; } 2>/dev/null
   for try in 1 2 3; do
-    hpcsweep_tool mv -fT -- "$hpcsweep_token" "$outcome" 2>/dev/null && return
+    if hpcsweep_tool mv -fT -- "$hpcsweep_token" "$outcome" 2>/dev/null; then
+      # Only now, for the file of a token that was taken away is another's. Should the disk be full, the name says it all.
+      { printf 'end %s %s\n' "$now" "$3" >>"/proc/self/fd/$hpcsweep_token_fd"; } 2>/dev/null
+      return 0
+    fi
     [[ ! $outcome -ef /proc/self/fd/$hpcsweep_token_fd ]] || return 0
     if hpcsweep_is_token_gone; then
       hpcsweep_leave_late "$1" "$2"
@@ -416,7 +435,10 @@ hpcsweep_make_folder() {
   # Without -p: a run folder that was removed must stay so.
   if [[ ! -d $hpcsweep_task_dir ]] && hpcsweep_tool mkdir -- "$hpcsweep_task_dir" 2>/dev/null; then
     # Nobody looks into a folder that is not a moment old, so this costs no second name and rename.
-    { printf '%s\n' "${hpcsweep_params-}" >"$hpcsweep_task_dir/params.json"; } 2>/dev/null || return
+    if ! { printf '%s\n' "${hpcsweep_params-}" >"$hpcsweep_task_dir/params.json"; } 2>/dev/null; then
+      hpcsweep_tool rm -f -- "$hpcsweep_task_dir/params.json" # no half of it
+      return 1
+    fi
   else
     [[ -d $hpcsweep_task_dir ]] || return
     hpcsweep_write_file "$hpcsweep_task_dir/params.json" "${hpcsweep_params-}"$'\n' 2>/dev/null || return
@@ -435,7 +457,7 @@ hpcsweep_write_file() { # NAME TEXT, in the current folder: whole or not at all
     [[ $have != "$2" ]] || return 0
     # A program may have gone on with its own input file; a restart goes on with it too.
     [[ $1 == /* || $hpcsweep_restart == 0 ]] || return 0
-  elif [[ $1 == */* && ! -d ${name%/*} ]]; then
+  elif [[ $1 == [!/]*/* && ! -d ${name%/*} ]]; then
     hpcsweep_tool mkdir -p -- "${name%/*}" || return
   fi
   if { printf %s "$2" >"$name.tmp.$hpcsweep_self"; } 2>/dev/null \
@@ -478,10 +500,12 @@ hpcsweep_supervise() {
   [[ -z $hpcsweep_verdict ]] || hpcsweep_drain
   hpcsweep_phase=ending
   exec 2>&"$stderr" {stderr}>&-
+  printf 'over\n' >&"$hpcsweep_watch_fd"
   exec {hpcsweep_watch_fd}>&-
 }
 
 hpcsweep_child() {
+  printf 'child %s\n' "$BASHPID" >&"$hpcsweep_watch_fd"
   exec {hpcsweep_token_fd}<&- {hpcsweep_watch_fd}>&-
   # The local queue's slot is the supervisor's, not that of whatever the program leaves behind.
   if [[ -n ${HPCSWEEP_SLOT_FD-} ]]; then
@@ -602,14 +626,14 @@ hpcsweep_export_functions() { # those that setup made, so that a bash of its own
 hpcsweep_watch() {
   # Wakes the supervisor when it has to do something, and only then: every signal is a chance for bash to lose the
   # child's status. Its input is a pipe that the supervisor holds open, so that it waits without a process and ends with
-  # the supervisor, whatever ends that; a line in it is a new deadline.
-  local deadline='' ends_at='' next line now moment is_due
+  # the supervisor, whatever ends that; a line in it is a new deadline, the child's number, or the supervisor's farewell.
+  local deadline='' ends_at='' child='' next line now moment is_due
   trap '' TERM INT HUP USR1 USR2 ALRM
   exec {hpcsweep_token_fd}<&- {hpcsweep_pipe}<&-
   [[ -z ${HPCSWEEP_SLOT_FD-} ]] || exec {HPCSWEEP_SLOT_FD}>&-
   [[ ${hpcsweep_enforce_time_limit-0} != 1 ]] || ends_at=$hpcsweep_ends_at
   while :; do
-    next=${hpcsweep_watch_s:-50}
+    next=${hpcsweep_watch_s:-45}
     hpcsweep_now now
     for moment in $deadline $ends_at; do
       # A moment that has passed is told every second, until its consequences are there.
@@ -621,18 +645,26 @@ hpcsweep_watch() {
     done
     IFS= read -r -t "$next" line
     case $? in
-      0) deadline=$line ;;
-      1) exit ;;
+      0)
+        case $line in
+          child\ *) child=${line#* } ;;
+          over) exit ;;
+          *) deadline=$line ;;
+        esac
+        ;;
+      1) break ;;
       *)
         hpcsweep_now now
         is_due=0
         for moment in $deadline $ends_at; do
           ((now < moment)) || is_due=1
         done
-        if ((is_due)) || hpcsweep_is_token_gone; then kill -ALRM "$hpcsweep_self" 2>/dev/null || exit; fi
+        if ((is_due)) || hpcsweep_is_token_gone; then kill -ALRM "$hpcsweep_self" 2>/dev/null || break; fi
         ;;
     esac
   done
+  # The supervisor was killed. What its program still does counts for nothing, and a restart may be on its way.
+  [[ -z $child ]] || kill -KILL -- "-$child" 2>/dev/null
 }
 
 hpcsweep_on_alarm() {
@@ -669,11 +701,7 @@ hpcsweep_on_term() { # rule 4
 hpcsweep_is_time_up() { # now: by our own clock; the scheduler's started a little earlier
   local margin=10
   [[ ${hpcsweep_enforce_time_limit-0} != 1 ]] || margin=0
-  if [[ $hpcsweep_scheduler == slurm && ${SLURM_JOB_END_TIME-} =~ ^[0-9]+$ ]]; then
-    (($1 >= SLURM_JOB_END_TIME - margin))
-  else
-    [[ -n $hpcsweep_ends_at ]] && (($1 >= hpcsweep_ends_at - margin))
-  fi
+  [[ -n $hpcsweep_ends_at ]] && (($1 >= hpcsweep_ends_at - margin))
 }
 
 hpcsweep_pass_on() { # the signal $1: the program's business, not ours
@@ -688,8 +716,9 @@ hpcsweep_end_child() {
   kill -CONT -- "-$hpcsweep_pid" 2>/dev/null
   # An interrupted program has all the time that the scheduler gives it.
   [[ $hpcsweep_verdict != interrupted ]] || return 0
-  # The outcome has to be written before the scheduler's own KILL.
+  # The outcome has to be written before the scheduler's own KILL; what does not count any more shall not write for long.
   grace=$((${hpcsweep_kill_wait_s:-30} - 2))
+  [[ $hpcsweep_verdict != late || $grace -lt 5 ]] || grace=5
   hpcsweep_now now
   hpcsweep_deadline=$((now + (grace > 1 ? grace : 1)))
   printf '%s\n' "$hpcsweep_deadline" >&"$hpcsweep_watch_fd"

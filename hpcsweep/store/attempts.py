@@ -134,9 +134,13 @@ def _give_up_without_token(events_dir: Path, task: int, attempt: int) -> bool:
         return False
     prefix = f"{TEMPORARY_PREFIX}{attempt_name(task, attempt)}."
     for name in os.listdir(events_dir):  # noqa: PTH208 - there may be 200,000 names
-        if name.startswith(prefix) and (events_dir / name).samefile(claim):
-            (events_dir / name).rename(lost)
-            return True
+        if name.startswith(prefix):
+            try:
+                if (events_dir / name).samefile(claim):
+                    (events_dir / name).rename(lost)
+                    return True
+            except FileNotFoundError:  # a requeued runner was quicker: there is a token now
+                return False
     if not link_exclusively(claim, lost):
         return False
     for event in _events_of(events_dir, {(task, attempt)}):

@@ -123,8 +123,9 @@ def test_an_attempt_that_was_given_up_is_not_taken_up(run):
     assert run.events() == ["0.1", "0.1.r0.lost"]
 
 
-def test_a_program_whose_token_is_gone_is_ended(run):
-    run.add_array([block(0, SLEEP)])
+@pytest.mark.parametrize("command", [SLEEP, "trap '' TERM; echo begun; while :; do sleep 1000; done"])
+def test_a_program_whose_token_is_gone_is_ended(run, command):
+    run.add_array([block(0, command)], kill_wait_s=10_000)
     element = run.start()
     run.await_log("begun")
     run.event("0.1.r0.run").rename(run.event("0.1.r0.lost"))
@@ -210,6 +211,15 @@ def test_edited_commands_are_not_run(run):
     assert run.outcomes() == ["1.1.broken.1"]
     chunk.unlink()
     assert run.run(0) == 1
+
+
+def test_commands_that_cannot_be_checked_are_not_run(run):
+    """That is no word of the commands, so none is said about the task."""
+    script = run.add_array([block(0, "touch ran")], workdir="task")
+    script.write_text(script.read_text().replace("exec sha256sum", "echo Killed; exec false"))
+    assert run.run() == 1
+    assert run.events() == []
+    assert "could not be checked" in run.complaints()
 
 
 def test_a_run_folder_that_is_gone_is_not_made_again(run):

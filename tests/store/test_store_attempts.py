@@ -188,6 +188,23 @@ def test_the_temporary_name_of_a_claim_decides_like_a_token(events):
     assert names_in(events) == [".tmp.5.1.72_5.1.1", "5.1", "5.1.r0.lost"]
 
 
+def test_a_temporary_name_that_is_gone_decides_nothing(events, monkeypatch):
+    temporary = events / ".tmp.5.1.71_5.1.1"
+    temporary.write_text("TAG 71_5 host 1 1\n")
+    (events / "5.1").hardlink_to(temporary)
+    real = Path.samefile
+
+    def and_a_requeued_runner(path, other):
+        answer = real(path, other)
+        temporary.rename(events / "5.1.r0.run")
+        return answer
+
+    monkeypatch.setattr(Path, "samefile", and_a_requeued_runner)
+    assert give_up(events, 5, 1) == "not there"
+    assert names_in(events) == ["5.1", "5.1.r0.run"]
+    assert give_up(events, 5, 1) == "lost"
+
+
 def test_a_token_that_comes_at_that_moment_is_taken(events, monkeypatch):
     (events / "5.1").write_text("TAG 71_5 host 1 1\n")
     real = attempts_module.link_exclusively
