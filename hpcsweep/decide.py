@@ -243,7 +243,7 @@ def _finally(fold: Fold, policy: Policy, ready: Sequence[int], request_of: Calla
     if view is not None and view.is_begun:
         if not (view.is_wanted and FACTS[view.state].is_ended):
             return []
-    elif view is not None and not ready and not (is_over(view) or view.is_returned):
+    elif view is not None and not ready and not ((FACTS[view.state].is_ended and view.is_final) or view.is_returned):
         return []
     actions: list[Action] = []
     if view is not None and view.array is not None:

@@ -58,11 +58,37 @@ class Array:
         return self.job if self.job is None or self.is_single else f"{self.job}_{element}"
 
 
+@dataclass(frozen=True, kw_only=True)
+class Extension:
+    """Tasks that came to the run after it was made, from ``first`` on. ``offset`` and ``size``: their lines in tasks.jsonl, bytes."""
+
+    at: float
+    first: int
+    total: int
+    offset: int
+    size: int
+    names: tuple[str, ...] = ()  # parameters that no task had before
+
+
+@dataclass(frozen=True, kw_only=True)
+class Adoption:
+    """A run that was moved or copied has a new place, and new names for the scheduler."""
+
+    at: float
+    path: str  # absolute, as the user writes it
+    host: str
+    tag: str  # what the names of its jobs begin with
+    cwd: str
+    uid: str = ""  # a copy's own; empty: still the one of run.json
+
+
 @dataclass(kw_only=True)
 class Ledger:
     """All that the journal says of a run."""
 
     total: int = 0  # how many tasks the run has
+    extensions: list[Extension] = field(default_factory=list)
+    adoptions: list[Adoption] = field(default_factory=list)
     arrays: dict[int, Array] = field(default_factory=dict)
     current: dict[int, tuple[Array, int]] = field(default_factory=dict)  # task -> its newest array and position there
     wanted: set[int] = field(default_factory=set)  # tasks whose current attempt ended and that shall run again
@@ -120,6 +146,32 @@ def request_from_json(data: Mapping[str, Any]) -> Request:
 
 def _created(ledger: Ledger, event: Mapping[str, Any]) -> None:
     ledger.total = int(event["tasks"])
+
+
+def _extended(ledger: Ledger, event: Mapping[str, Any]) -> None:
+    extension = Extension(
+        at=float(event["at"]),
+        first=int(event["first"]),
+        total=int(event["tasks"]),
+        offset=int(event["offset"]),
+        size=int(event["bytes"]),
+        names=tuple(str(name) for name in event.get("names", ())),
+    )
+    if extension.total <= ledger.total:
+        return
+    ledger.extensions.append(extension)
+    ledger.total = extension.total
+    ledger.is_finished = False
+    # The command after the tasks comes after these too: again, where it has run.
+    ledger.withdrawn.discard(FINALLY)
+    if FINALLY in ledger.current:
+        ledger.wanted.add(FINALLY)
+
+
+def _adopted(ledger: Ledger, event: Mapping[str, Any]) -> None:
+    texts = {name: str(event[name]) for name in ("path", "host", "tag", "cwd")}
+    ledger.adoptions.append(Adoption(at=float(event["at"]), uid=str(event.get("uid", "")), **texts))
+    ledger.is_finished = False
 
 
 def _planned(ledger: Ledger, event: Mapping[str, Any]) -> None:
@@ -256,6 +308,8 @@ def _finished(ledger: Ledger, _event: Mapping[str, Any]) -> None:
 
 _HANDLERS = {
     "created": _created,
+    "extended": _extended,
+    "adopted": _adopted,
     "planned": _planned,
     "submitting": _submitting,
     "submitted": _submitted,

@@ -16,6 +16,7 @@ COMMANDS: dict[str, str] = {
     "status": "how every task of a run stands",
     "logs": "what tasks printed",
     "collect": "one table of all parameters and results",
+    "extend": "add the points of a sweep file that a run does not have yet",
     "resubmit": "run again what did not work",
     "cancel": "cancel a run or some of its tasks",
     "hold": "let nothing more of a run start",

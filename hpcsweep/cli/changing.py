@@ -2,13 +2,19 @@
 
 from __future__ import annotations
 
+import json
 from contextlib import AbstractContextManager
+from typing import TYPE_CHECKING
 
 from hpcsweep import output
 from hpcsweep.errors import HpcsweepError, SchedulerUnreachable
 from hpcsweep.runs.advance import Report
 from hpcsweep.runs.run import Run
 from hpcsweep.runs.turn import Turn, open_turn
+
+if TYPE_CHECKING:
+    from hpcsweep.space import Expansion
+    from hpcsweep.sweepfile import Sweep
 
 
 def turn_of(run: Run, wait_lock: float, command: str) -> AbstractContextManager[Turn]:
@@ -53,3 +59,12 @@ def tell_report(run: Run, report: Report) -> None:
         reasons.setdefault(reason, []).append(task)
     for reason, tasks in reasons.items():
         output.say(f"{run.name}: {output.tasks_words(tasks)} {'waits' if len(tasks) == 1 else 'wait'}: {reason}")
+
+
+def tell_warnings(sweep: Sweep, expansion: Expansion) -> None:
+    """What is odd about a sweep but no fault."""
+    for warning in sweep.warnings:
+        output.note(warning)
+    if expansion.dropped:
+        which = "; ".join(json.dumps(dict(point), ensure_ascii=False) for point in expansion.examples)
+        output.note(f"{expansion.dropped} points equal to earlier ones were dropped: {output.one_line(which, 200)}")

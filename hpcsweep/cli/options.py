@@ -38,8 +38,8 @@ def add_json(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--json", action="store_true", dest="as_json", help="for programs: JSON on standard output")
 
 
-def add_sweep(parser: argparse.ArgumentParser) -> None:
-    """The sweep file and all that changes what it says; the same for ``submit`` and ``show``."""
+def add_space(parser: argparse.ArgumentParser) -> None:
+    """The sweep file and what changes its points and settings; the same wherever points are read."""
     parser.add_argument("sweep", metavar="SWEEP.yaml", help="the sweep file")
     parser.add_argument(
         "-p",
@@ -59,12 +59,22 @@ def add_sweep(parser: argparse.ArgumentParser) -> None:
         help="change any setting: resources.time=1h (may be repeated)",
     )
     parser.add_argument("--limit", metavar="N", type=positive, help="only the first N tasks")
+
+
+def add_sweep(parser: argparse.ArgumentParser) -> None:
+    """The sweep file and all that changes what it says; the same for ``submit`` and ``show``."""
+    add_space(parser)
     parser.add_argument("--name", metavar="NAME", help="the run's name (default: run-01, run-02, ...)")
     parser.add_argument("--scheduler", metavar="NAME", choices=("auto", "slurm", "local"), help="auto, slurm or local")
-    parser.add_argument("--profile", metavar="NAME", help="the profile of your configuration (default: by host name)")
+    add_profile(parser)
     parser.add_argument(
         "--runs-dir", metavar="DIR", help="where runs are made (default: runs_dir of your configuration, else runs)"
     )
+
+
+def add_profile(parser: argparse.ArgumentParser) -> None:
+    """Defaults for one cluster."""
+    parser.add_argument("--profile", metavar="NAME", help="the profile of your configuration (default: by host name)")
 
 
 def seconds(text: str) -> float:

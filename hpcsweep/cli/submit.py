@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import argparse
-import json
 
 from hpcsweep import output
 from hpcsweep.cli import options
-from hpcsweep.cli.changing import raise_unsettled, tell_report
-from hpcsweep.runs.prepare import Prepared, SweepOptions, prepare, read_sweep
+from hpcsweep.cli.changing import raise_unsettled, tell_report, tell_warnings
+from hpcsweep.runs.prepare import SweepOptions, prepare, read_sweep
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -42,7 +41,7 @@ def run(
         params=params, settings=settings, limit=limit, name=name, scheduler=scheduler, profile=profile, runs_dir=runs_dir
     )
     prepared = prepare(read_sweep(sweep, given), sweep, given)
-    tell_warnings(prepared)
+    tell_warnings(prepared.sweep, prepared.expansion)
     if dry_run:
         from hpcsweep.cli.show import dry_run_lines  # noqa: PLC0415
 
@@ -63,13 +62,3 @@ def run(
     code = watch_run(made)
     print_table(made)
     return code
-
-
-def tell_warnings(prepared: Prepared) -> None:
-    """What is odd about the sweep but no fault."""
-    for warning in prepared.sweep.warnings:
-        output.note(warning)
-    dropped, examples = prepared.expansion.dropped, prepared.expansion.examples
-    if dropped:
-        which = "; ".join(json.dumps(dict(point), ensure_ascii=False) for point in examples)
-        output.note(f"{dropped} points equal to earlier ones were dropped: {output.one_line(which, 200)}")

@@ -249,7 +249,7 @@ def new_array(run: Run, plan: PlanArray, number: int, after: tuple[str, ...] = (
     tasks = set(plan.tasks)
     return Array(
         number=number,
-        tag=f"{run.info['tag']}-{number:03d}",
+        tag=f"{run.tag}-{number:03d}",
         tasks=plan.tasks,
         attempts={task: attempt for task, attempt in plan.attempts.items() if task in tasks},
         kind=plan.kind,
@@ -271,7 +271,7 @@ def array_job(run: Run, array: Array, policy: Policy) -> ArrayJob:
         script=str(paths.script),
         log=str(paths.log),
         size=array.size,
-        chdir=str(run.info["cwd"]),
+        chdir=run.cwd,
         at_once=at_once_of(run.ledger, policy),
         after=tuple(dict.fromkeys((*array.after, *jobs_to_wait_for(array, earlier, run.ledger, policy)))),
         as_single_job=array.is_single,

@@ -100,7 +100,7 @@ def _ask_live(run: Run, evidence: Evidence, timeout_s: float | None) -> Evidence
     if not arrays:
         answer = []
     elif run.info["scheduler"] == "local" and not run.is_on_this_host():
-        answer = NoAnswer(message=f"its tasks run on {run.info['host']}; ask there")
+        answer = NoAnswer(message=f"its tasks run on {run.host}; ask there")
     else:
         answer = run.scheduler.parse_live(run_command(run.scheduler.live_cmd(tags), timeout_s=timeout_s))
     now = time.time()

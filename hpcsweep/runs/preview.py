@@ -64,9 +64,9 @@ class Preview:
         for name, value in _flat(settings):
             if value in (None, "", {}, [], False) or name == "replicates" or name.removeprefix("files.") in contents:
                 continue
-            key = _as_written(name)
+            key = as_written(name)
             text = format_time(round(value)) if key == "settle" else json.dumps(value, ensure_ascii=False)
-            yield key, text if len(text) <= 60 else text[:59] + "…", _origin(key, self.sweep.origins)
+            yield key, text if len(text) <= 60 else text[:59] + "…", origin_of(key, self.sweep.origins)
 
     def to_json(self) -> dict[str, Any]:
         """For ``--json``; the names are a promise."""
@@ -179,6 +179,12 @@ def _count_arrays(run: Run, requests: Iterable[Counter[Request]]) -> int:
     return sum(-(-tasks // size) for counted in requests for tasks in counted.values())
 
 
+def flat_settings(data: Mapping[str, Any]) -> Iterator[tuple[str, Any]]:
+    """(key, value) of each of the settings that were made JSON data, under the dotted keys of the sweep file."""
+    for name, value in _flat(data):
+        yield as_written(name), value
+
+
 def _flat(data: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
     for key, value in data.items():
         if isinstance(value, Mapping) and value:
@@ -187,7 +193,7 @@ def _flat(data: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]
             yield f"{prefix}{key}", value
 
 
-def _as_written(name: str) -> str:
+def as_written(name: str) -> str:
     """The key of the sweep file for a frozen setting's name."""
     written = {"at_once": "array.at_once", "array_mode": "array.mode", "settle_s": "settle", "template_path": "template"}
     if name.startswith("files_paths."):
@@ -195,7 +201,7 @@ def _as_written(name: str) -> str:
     return written.get(name, name.removeprefix("scheduler_options."))
 
 
-def _origin(key: str, origins: Mapping[str, str]) -> str:
+def origin_of(key: str, origins: Mapping[str, str]) -> str:
     """Where a setting, or the mapping that it is in, came from."""
     while key and key not in origins:
         key = key.rpartition(".")[0]

@@ -78,7 +78,7 @@ def _files_of(run: Run) -> Callable[[Task], list[MetricsFile]]:
 def workdir_of(run: Run, task: int) -> Path:
     """Where a task's command runs."""
     workdir = run.settings.workdir
-    return run.paths.task(task) if workdir == "task" else Path(str(run.info["cwd"])) / workdir
+    return run.paths.task(task) if workdir == "task" else Path(run.cwd) / workdir
 
 
 def metrics_patterns(run: Run) -> Callable[[Task], tuple[list[str], list[str]]]:

@@ -89,7 +89,9 @@ class Run:
         Raises:
             HpcsweepError: they are not those that the journal counts.
         """
-        tasks = read_tasks(self.paths.tasks)
+        extensions = self.ledger.extensions
+        first = extensions[0].first if extensions else self.ledger.total
+        tasks = read_tasks(self.paths.tasks, first, [(part.offset, part.size) for part in extensions])
         if len(tasks) < self.ledger.total or any(task.index != index for index, task in enumerate(tasks)):
             raise HpcsweepError(
                 f"{self.paths.tasks} is damaged: it has not each of the run's {self.ledger.total} tasks in its place",
@@ -107,8 +109,39 @@ class Run:
 
     @cached_property
     def names(self) -> tuple[str, ...]:
-        """All parameter names, in the order of the space."""
-        return tuple(self.info["names"])
+        """All parameter names, in the order of the space; those that came later behind them."""
+        later = [name for extension in self.ledger.extensions for name in extension.names]
+        return tuple(dict.fromkeys([*self.info["names"], *later]))
+
+    @property
+    def uid(self) -> str:
+        """The run's own name among all runs. A copy that was adopted has another than run.json."""
+        uids = [adoption.uid for adoption in self.ledger.adoptions if adoption.uid]
+        return uids[-1] if uids else str(self.info["uid"])
+
+    @property
+    def tag(self) -> str:
+        """What the names of its new jobs begin with."""
+        return self._recorded("tag")
+
+    @property
+    def recorded_path(self) -> str:
+        """The folder's path as it was made, or adopted."""
+        return self._recorded("path")
+
+    @property
+    def cwd(self) -> str:
+        """The folder where submit was called: commands run there."""
+        return self._recorded("cwd")
+
+    @property
+    def host(self) -> str:
+        """The machine that a local run's processes are on."""
+        return self._recorded("host")
+
+    def _recorded(self, name: str) -> str:
+        adoptions = self.ledger.adoptions
+        return str(getattr(adoptions[-1], name) if adoptions else self.info[name])
 
     def request_of(self, task: int) -> Request:
         """The resources of one task, resolved; of the ``finally`` command for -1."""
@@ -130,8 +163,13 @@ class Run:
         """
         if not self.paths.run_json.exists():
             raise HpcsweepError(f"{self.paths.root} is no run any more: it was removed or moved away")
-        self.__dict__.pop("ledger", None)
-        self.__dict__.pop("journal", None)
+        for name in ("ledger", "journal", "tasks", "names"):
+            self.__dict__.pop(name, None)
+
+    @property
+    def is_in_place(self) -> bool:
+        """False: the folder was moved or copied; its jobs know it by its recorded path."""
+        return is_in_place(self.paths, self.recorded_path)
 
     def check_in_place(self) -> None:
         """Refuse to act on a run that was moved or copied: its jobs know it by its old path.
@@ -139,15 +177,15 @@ class Run:
         Raises:
             HpcsweepError: when the path recorded at submit does not open this folder.
         """
-        if not is_in_place(self.paths, str(self.info["path"])):
+        if not self.is_in_place:
             raise HpcsweepError(
-                f"{self.name} was moved or copied: it was made as {self.info['path']}",
-                "it can be looked at and collected; move it back before you change anything of it",
+                f"{self.name} was moved or copied: it was made as {self.recorded_path}",
+                f"it can be looked at and collected; before you change anything of it: hpcsweep adopt {self.handle}, or move it back",
             )
 
     def is_on_this_host(self) -> bool:
         """Whether a local run's processes are on this machine."""
-        return str(self.info["host"]) == socket.gethostname()
+        return self.host == socket.gethostname()
 
 
 def open_run(runs_dir: str | None, text: str | None) -> Run:

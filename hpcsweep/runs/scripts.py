@@ -25,7 +25,7 @@ def run_facts(run: Run) -> RunFacts:
         name=run.name,
         uid=str(run.info["uid"]),
         run_dir=str(run.paths.root),
-        cwd=str(run.info["cwd"]),
+        cwd=run.cwd,
         sweep=str(run.info["name"]),
         scheduler=str(run.info["scheduler"]),
         version=__version__,

@@ -8,6 +8,8 @@ from hpcsweep.store.layout import CODE_DIFF, ArrayPaths, EventsGone, RunPaths, a
 from hpcsweep.store.lock import RunLock, acquire
 from hpcsweep.store.run_files import (
     FORMAT,
+    append_tasks,
+    counted_bytes,
     make_array_folders,
     read_run_json,
     read_tasks,
@@ -37,8 +39,10 @@ __all__ = [
     "RunPaths",
     "absolute_as_written",
     "acquire",
+    "append_tasks",
     "cache",
     "check_run_name",
+    "counted_bytes",
     "create_exclusively",
     "create_run_dir",
     "discard_run_dir",

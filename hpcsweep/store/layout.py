@@ -68,6 +68,10 @@ class RunPaths:
         """The user's file, verbatim."""
         return self.root / "sweep.yaml"
 
+    def extending_sweep(self, number: int) -> Path:
+        """``sweep.2.yaml``: the file that the run was extended by, verbatim."""
+        return self.root / f"sweep.{number}.yaml"
+
     @property
     def environment(self) -> Path:
         """What the tasks' shells start from."""

@@ -5,13 +5,22 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import json
+import os
 from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING, Any
 
 from hpcsweep._version import __version__
 from hpcsweep.errors import HpcsweepError
 from hpcsweep.model import Task
-from hpcsweep.store.files import create_exclusively, explained, read_bytes, sync_folder, write_atomically, write_temporary
+from hpcsweep.store.files import (
+    create_exclusively,
+    explained,
+    read_bytes,
+    sync_folder,
+    write_atomically,
+    write_fully,
+    write_temporary,
+)
 from hpcsweep.store.layout import ArrayPaths, RunPaths
 
 if TYPE_CHECKING:
@@ -27,29 +36,93 @@ def write_tasks(path: Path, tasks: Iterable[Task]) -> None:
     Raises:
         HpcsweepError: nothing was written.
     """
+    write_atomically(path, _task_lines(tasks))
+
+
+def _task_lines(tasks: Iterable[Task]) -> bytes:
     encode = json.JSONEncoder(allow_nan=False, separators=(",", ":")).encode
     lines = [encode({"index": task.index, "id": task.id, "params": dict(task.params)}) for task in tasks]
-    lines.append("")
-    write_atomically(path, "\n".join(lines))
+    return "".join(f"{line}\n" for line in lines).encode()
 
 
-def read_tasks(path: Path) -> list[Task]:
-    """Read ``tasks.jsonl``; a torn last line is passed over (the journal's ``created`` says how many there must be).
+def append_tasks(path: Path, tasks: Iterable[Task], *, counted_bytes: int) -> tuple[int, int]:
+    """Append lines to ``tasks.jsonl``; they are on disk when this returns. They become tasks by the journal's word alone.
+
+    What stands behind ``counted_bytes`` was left by a command that was interrupted before that word. It is taken over where
+    it begins as these lines do; else it stays, and nobody reads it: nothing is ever cut off, so that a command whose lock was
+    taken over cannot cut off what counts.
+
+    Returns:
+        Where the lines begin, and how long they are, in bytes.
 
     Raises:
-        HpcsweepError: the file cannot be read, or a line before the last is damaged.
+        HpcsweepError: they are not all on disk; the run is as it was.
     """
-    lines = read_bytes(path).split(b"\n")
+    lines = _task_lines(tasks)
+    before = read_bytes(path)
+    left = before[counted_bytes:]
+    is_closed = before.endswith(b"\n") or not before
+    if left and (lines.startswith(left) or left.startswith(lines)):
+        offset, rest = counted_bytes, lines[len(left) :]
+    else:
+        offset, rest = len(before) + (not is_closed), (b"" if is_closed else b"\n") + lines
+    with explained("write", path):
+        descriptor = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CLOEXEC)
+        try:
+            write_fully(descriptor, rest)
+            os.fsync(descriptor)
+        finally:
+            os.close(descriptor)
+    if read_bytes(path)[offset : offset + len(lines)] != lines:
+        raise HpcsweepError(f"{path}: somebody else wrote into it at this moment", "give the command again")
+    return offset, len(lines)
+
+
+def counted_bytes(path: Path, total: int) -> int:
+    """How many bytes the first ``total`` lines of ``tasks.jsonl`` take."""
+    end = 0
+    data = read_bytes(path)
+    for _line in range(total):
+        found = data.find(b"\n", end)
+        if found < 0:
+            return len(data)
+        end = found + 1
+    return end
+
+
+def read_tasks(path: Path, total: int | None = None, parts: Iterable[tuple[int, int]] = ()) -> list[Task]:
+    """Read ``tasks.jsonl``, in the order of the lines.
+
+    Args:
+        path: the file.
+        total: how many lines there were when the run was made (None: all there are; a torn last one is passed over).
+        parts: (offset, size), bytes, of the lines that extended the run.
+
+    Raises:
+        HpcsweepError: the file cannot be read, or one of these lines is damaged.
+    """
+    data = read_bytes(path)
+    tasks = _parse_tasks(path, data, 0, None, total)
+    for offset, size in parts:
+        tasks += _parse_tasks(path, data, offset, offset + size, None)
+    return tasks
+
+
+def _parse_tasks(path: Path, data: bytes, start: int, end: int | None, total: int | None) -> list[Task]:
+    lines = data[start:end].split(b"\n")
     tasks: list[Task] = []
     for number, line in enumerate(lines, 1):
         if not line:
             continue
+        if total is not None and len(tasks) >= total:
+            break
         try:
-            data = json.loads(line)
-            tasks.append(Task(index=data["index"], id=data["id"], params=data["params"]))
+            fields = json.loads(line)
+            tasks.append(Task(index=fields["index"], id=fields["id"], params=fields["params"]))
         except (ValueError, KeyError, TypeError, RecursionError) as error:
             if number == len(lines):
                 break
+            number += data.count(b"\n", 0, start)  # noqa: PLW2901 - as an editor counts
             raise HpcsweepError(
                 f'{path}:{number}: this line is damaged: expected {{"index": ..., "id": ..., "params": ...}}',
                 "bring the file back from a backup; the run cannot be used without it",
