@@ -10,7 +10,7 @@
 
 ``submit`` leaves one detached process, the array's queue, and prints its id, ``PID-STARTTIME-BOOT``, which says by itself
 whether that process is still the one. ``live`` prints ``ID|ELEMENTS|STATE|REASON|TAG|NODE|ELAPSED_S`` lines. Exit codes: 0;
-1 with a message; 2 usage; 4 the queue is on another host.
+1 with a message; 2 usage; 4 no answer: the queue is on another host, or its disk is full.
 
 Run by its path and on the standard library's lightest modules alone, so that each command takes little more than the
 interpreter's start. In QUEUE_DIR: ``job-ID``, what the queue last said of itself, gone when it has ended; ``control-ID``,
@@ -283,19 +283,42 @@ def check_host(record: Record) -> None:
         raise QueueError(f"the queue runs on {record.host}", 4)
 
 
+def mark_outdated(path: str) -> None:
+    """Give a record a date that no other has: what it says is not all that there is to say."""
+    try:
+        os.utime(path, (0, 0))
+    except OSError:
+        return
+
+
+def is_outdated(path: str) -> bool:
+    """Whether the queue has more to say than its record does, and could not write it."""
+    try:
+        return os.stat(path).st_mtime == 0
+    except OSError:
+        return False
+
+
 def write_whole(path: str, text: str) -> None:
     """Write beside and rename, so that a reader never sees a half."""
     beside = f"{path}.{os.getpid()}.tmp"
     fd = os.open(beside, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o666)
     try:
         try:
-            os.write(fd, text.encode())
+            write_fully(fd, text)
         finally:
             os.close(fd)
         os.rename(beside, path)
     except OSError:
-        os.unlink(beside)
+        remove_quietly(beside)
         raise
+
+
+def write_fully(fd: int, text: str) -> None:
+    """All of a text; the system may take a part only, and then says of the rest why not."""
+    rest = text.encode()
+    while rest:
+        rest = rest[os.write(fd, rest) :]
 
 
 # ---- the queue ----
@@ -318,6 +341,7 @@ class Queue:
         self.is_told_to_end = False
         self.kill_at: float | None = None
         self.written = ""
+        self.is_disk_full = False
         self.wake_fd, wake_write_fd = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
         for number in (signal.SIGCHLD, signal.SIGUSR1, signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
             signal.signal(number, self.note_signal)
@@ -361,8 +385,13 @@ class Queue:
                 record.reason = record.reason or "Resources"
                 return
             (number, last), *rest = record.pending
+            try:
+                pid = self.start(number, slot[1])
+            except OSError:  # no more processes for now
+                os.close(slot[1])
+                record.reason = "Resources"
+                return
             record.pending = [*([(number + 1, last)] if number < last else []), *rest]
-            pid = self.start(number, slot[1])
             self.slots[number] = slot
             record.running[number] = (pid, time.time())
 
@@ -370,6 +399,8 @@ class Queue:
         """Why nothing may start now, in one word; nothing when it may."""
         if self.is_held:
             return "Held"
+        if self.is_disk_full:  # nobody would hear of it, and it could not even say itself that it began
+            return "Resources"
         self.after = {job for job in self.after if is_queue_alive(job) or find_elements(job)} if self.after else set()
         if self.after:
             return "Dependency"
@@ -384,7 +415,10 @@ class Queue:
             try:
                 fd = os.open(f"{self.directory}/slot-{slot}", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o666)
             except OSError:  # a full disk: then the limit holds for this array alone
-                return slot, os.open("/dev/null", os.O_RDWR | os.O_CLOEXEC)
+                try:
+                    return slot, os.open("/dev/null", os.O_RDWR | os.O_CLOEXEC)
+                except OSError:  # too many files are open
+                    return None
             try:
                 fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
             except BlockingIOError:
@@ -424,13 +458,15 @@ class Queue:
         is_any = False
         while numbers:
             try:
-                pid, _ = os.waitpid(-1, os.WNOHANG)
+                pid, status = os.waitpid(-1, os.WNOHANG)
             except ChildProcessError:
                 break
             if pid == 0:
                 break
             number = numbers.get(pid)
             if number is not None:
+                if os.WIFSIGNALED(status):  # its program has nobody any more; it has to end before its element has ended
+                    kill_elements(self.record.job, [(number, number)])
                 del self.record.running[number]
                 os.close(self.slots.pop(number)[1])
                 self.ended_at[number] = time.monotonic()
@@ -468,7 +504,9 @@ class Queue:
             return
         whole = told[: told.rfind(b"\n") + 1]
         for line in whole.decode().splitlines():
-            verb, _, value = line.partition(" ")
+            if not line.endswith(";"):
+                continue
+            verb, _, value = line[:-1].partition(" ")
             if verb == "cancel":
                 self.record.pending = subtract_ranges(self.record.pending, parse_ranges(value))
             elif verb in ("hold", "release"):
@@ -478,14 +516,17 @@ class Queue:
         self.record.control_bytes += len(whole)
 
     def publish(self) -> None:
-        """Write the record when it says something new. A full disk only delays that: what runs is seen in /proc too."""
-        text = self.record.format()
+        """Write the record when it says something new. On a full disk the old one is marked, which needs no room."""
+        path, text = f"{self.directory}/job-{self.record.job}", self.record.format()
         if text != self.written and identify(self.directory) == self.folder_identity:
             try:
-                write_whole(f"{self.directory}/job-{self.record.job}", text)
+                write_whole(path, text)
             except OSError:
+                self.is_disk_full = True
+                mark_outdated(path)
                 return
             self.written = text
+            self.is_disk_full = False
 
     def sleep(self) -> None:
         """Until a signal (a child's end, somebody's word), the end of what we wait for, or the time of the next look."""
@@ -709,6 +750,8 @@ def show_live(options: Options) -> int:
         check_host(record)
         now = time.time()
         if is_queue_alive(job):
+            if is_outdated(f"{directory}/job-{job}"):
+                raise QueueError(f"the queue of {job} cannot write down what runs (disk full?)", 4)
             pending = record.pending
             running = {number: now - start for number, (_, start) in record.running.items()}
         else:  # it was killed: what it had not started never will be, what it had may still run
@@ -783,7 +826,8 @@ def tell(directory: str, job: str, line: str) -> Record | None:
         return None
     fd = os.open(f"{directory}/control-{job}", os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC, 0o666)
     try:
-        os.write(fd, f"{line}\n".encode())
+        # The line before may be torn, for the disk was full: it is closed, and what has no end mark is not done.
+        write_fully(fd, f"\n{line};\n")
         told_bytes = os.lseek(fd, 0, os.SEEK_CUR)
     finally:
         os.close(fd)

@@ -338,6 +338,7 @@ def test_a_full_disk(bench):
         with pytest.raises(OSError, match="No space"):
             (bench.queue / "filling").write_bytes(bytes(100_000))
         assert bench.call("cancel", "--tag", "tag-1", job, 3).returncode == 1
+        assert bench.states() == ["2-3 PENDING Resources", "0 RUNNING", "1 RUNNING"]
         assert bench.call("cancel", "--tag", "tag-1", job).returncode == 0
         await_that(lambda: not localqueue.is_queue_alive(job), "the queue is gone")
         assert left_over(job) == {}
@@ -347,6 +348,60 @@ def test_a_full_disk(bench):
     finally:
         bench.end()
         subprocess.run(["umount", "--lazy", bench.queue], check=True)
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can mount a small file system")
+def test_with_a_full_disk_nothing_starts_and_nothing_is_told(bench):
+    """What it cannot write it does not say; with room again it goes on, and does only what it was told wholly."""
+    bench.queue.mkdir()
+    subprocess.run(["mount", "-t", "tmpfs", "-o", "size=64k", "tmpfs", bench.queue], check=True)
+    try:
+        job = bench.submit(UNTIL_GO, 12, "--jobs", 2)
+        bench.await_note("begun 1")
+        with pytest.raises(OSError, match="No space"):
+            (bench.queue / "filling").write_bytes(bytes(100_000))
+        bench.go()
+        bench.await_note("ended 1")
+        await_that(lambda: bench.call("live", "--tag", "tag-1").returncode == 4, "it has no answer")
+        assert "disk full" in bench.call("live").stderr
+        begun = len(bench.notes())
+        assert begun <= 8  # two were running, two more had begun before it knew
+        (bench.queue / "filling").unlink()
+        (bench.queue / f"control-{job}").write_text("cancel 1")  # the rest of the number had no room
+        bench.call("cancel", "--tag", "tag-1", job, 10)
+        bench.await_end()
+        assert sorted(bench.notes()) == sorted(f"{word} {i}" for word in ("begun", "ended") for i in range(12) if i != 10)
+    finally:
+        bench.end()
+        subprocess.run(["umount", "--lazy", bench.queue], check=True)
+
+
+def test_without_processes_it_waits(bench, monkeypatch):
+    """One that may have no more processes for a while starts its elements later."""
+    queue = localqueue.Queue.__new__(localqueue.Queue)
+    queue.record = localqueue.Record("1-2-3", "tag-1", 3)
+    queue.is_held, queue.is_disk_full, queue.after, queue.at_once, queue.slots = False, False, set(), 0, {}
+    queue.directory = str(bench.path)
+
+    def no_more(*_: object) -> int:
+        raise BlockingIOError(11, "Resource temporarily unavailable")
+
+    monkeypatch.setattr(queue, "start", no_more, raising=False)
+    queue.start_what_fits()
+    assert (queue.record.pending, queue.record.running, queue.slots) == ([(0, 2)], {}, {})
+    assert queue.record.reason == "Resources"
+
+
+def test_an_element_has_not_ended_before_its_program_has(bench):
+    """Its shell was killed: it is there until all that it had started is gone."""
+    body = "note begun; bash -c 'while :; do sleep 0.01; done' & wait"
+    bench.submit(body, 1)
+    bench.await_note("begun 0")
+    await_that(bench.live, "it is seen")
+    job = bench.jobs[0]
+    os.kill(int(localqueue.read_record(str(bench.queue), job).running[0][0]), signal.SIGKILL)
+    await_that(lambda: not localqueue.read_record(str(bench.queue), job) or not bench.live(), "it has ended")
+    assert left_over(job) == {}
 
 
 # ---- sets of elements ----

@@ -23,6 +23,7 @@ from hpcsweep.events import Record, fold_events
 from hpcsweep.store import give_up_all, revoke_all
 
 CALLS = "%file,%process,read,write,pipe2,dup2,kill,pselect6"
+Point = tuple[str, int]  # a call's name, and which one of that name
 _numbers = itertools.count(1)
 
 
@@ -36,6 +37,14 @@ def has_strace() -> bool:
 def need_strace() -> None:
     if not has_strace():
         pytest.skip("NO STRACE: it is not installed (tests/run installs it, as root on Debian), or may not trace here")
+
+
+def sample(points: list[Point], size: int, phase: float = 0.0) -> list[Point]:
+    """Some of the points, evenly; all where HPCSWEEP_TEST_EVERY_POINT is set: minutes instead of seconds."""
+    step = 1 if os.environ.get("HPCSWEEP_TEST_EVERY_POINT") else max(1, len(points) // size)
+    chosen = points[int(phase * step) :: step]
+    print(f"{len(chosen)} of {len(points)} points")  # noqa: T201 -- with -s
+    return chosen
 
 
 def new_job() -> str:
@@ -62,27 +71,32 @@ def start_traced(run: Run, job: str, *options: str) -> subprocess.Popen:
     return process
 
 
-def list_points(run: Run, trace: Path) -> list[tuple[str, int]]:
-    """All calls of the element's shell since it opened its script, each as (name, which one of that name)."""
+def list_points(run: Run, trace: Path) -> list[Point]:
+    """All calls of the element's shell since it opened its script."""
     start_traced(run, new_job(), "-o", str(trace)).wait(NOT_WAITED_FOR_S)
+    return read_points(trace, "script.sh")
+
+
+def read_points(trace: Path, first: str) -> list[Point]:
+    """The calls of a trace from the one on that names ``first``."""
     counts: Counter[str] = Counter()
-    points = []
+    points: list[Point] = []
     for line in trace.read_text(errors="replace").splitlines():
         if match := re.match(r"\w+(?=\()", line):
             counts[match[0]] += 1
-            if points or (match[0] == "openat" and "script.sh" in line):
+            if points or first in line:
                 points.append((match[0], counts[match[0]]))
     return points
 
 
-def kill_shell_at(run: Run, job: str, point: tuple[str, int]) -> bool:
+def kill_shell_at(run: Run, job: str, point: Point) -> bool:
     """Start the element; its shell dies at that point. False: it made fewer calls this time, and ended by itself."""
     inject = f"inject={point[0]}:signal=KILL:when={point[1]}"
     return start_traced(run, job, "-o", "/dev/null", "-e", inject).wait(NOT_WAITED_FOR_S) == -9
 
 
 @contextmanager
-def shell_stopped_at(run: Run, job: str, point: tuple[str, int], trace: Path) -> Iterator[bool]:
+def shell_stopped_at(run: Run, job: str, point: Point, trace: Path) -> Iterator[bool]:
     """The element's shell stands still at that point until the block ends, as on a node that is cut off.
 
     False: it made fewer calls this time, and ended by itself. What it has started already runs on.

@@ -14,13 +14,10 @@ from dying import (
     list_points,
     need_strace,
     new_job,
+    sample,
     shell_stopped_at,
 )
 from small_runs import await_that, block, child_group, processes_in_session
-
-# HPCSWEEP_TEST_EVERY_POINT=1 kills at every point: minutes instead of seconds.
-IS_EVERY_POINT = bool(os.environ.get("HPCSWEEP_TEST_EVERY_POINT"))
-SAMPLE = 40
 
 # Who starts while another still runs says so; the lock is the system's, and ends with its holder.
 COUNTED = """
@@ -41,16 +38,13 @@ def names_without_rubbish(run, array: str = "001") -> list[str]:
     return [name for name in run.events(array) if not name.startswith(".tmp.")]
 
 
-def points(make_run, tmp_path, phase: int) -> list[tuple[str, int]]:
+def points(make_run, tmp_path, phase: float = 0.0) -> list[tuple[str, int]]:
     run = make_run("counted")
     run.add_array([block(0, COUNTED)], workdir="task", watch_s=50)
     every = list_points(run, tmp_path / "trace")
     assert run.outcomes() == ["0.1.done.0"]
     assert len(every) > 150
-    step = 1 if IS_EVERY_POINT else max(1, len(every) // SAMPLE)
-    chosen = every[phase * step // 3 :: step]
-    print(f"{len(chosen)} of {len(every)} points")  # noqa: T201 -- with -s
-    return chosen
+    return sample(every, 40, phase)
 
 
 def runs_killed_at(make_run, chosen):
@@ -71,7 +65,7 @@ def strace():
 
 def test_restarted_by_the_scheduler(make_run, tmp_path):
     """All of the element dies, as in a cgroup, and the same job starts again."""
-    for run, job in runs_killed_at(make_run, points(make_run, tmp_path, 0)):
+    for run, job in runs_killed_at(make_run, points(make_run, tmp_path)):
         kill_all_of(job)
         had = run.outcomes()
         assert run.run(job=job) == 0
@@ -89,7 +83,7 @@ def test_restarted_by_the_scheduler(make_run, tmp_path):
 def test_given_up(make_run, tmp_path):
     """All of the element dies and hpcsweep ends the attempt; what comes late of the old job does nothing."""
     seen = set()
-    for run, job in runs_killed_at(make_run, points(make_run, tmp_path, 1)):
+    for run, job in runs_killed_at(make_run, points(make_run, tmp_path, 0.3)):
         kill_all_of(job)
         ended = end_for_good(run)
         seen.add(ended)
@@ -110,7 +104,7 @@ def test_given_up(make_run, tmp_path):
 
 def test_without_a_cgroup_nothing_is_left_running(make_run, tmp_path):
     """Only the shell dies. Nothing of the element runs on for long, and then the same job starts again."""
-    for run, job in runs_killed_at(make_run, points(make_run, tmp_path, 2)):
+    for run, job in runs_killed_at(make_run, points(make_run, tmp_path, 0.6)):
         await_nothing_left(job)
         assert run.run(job=job) == 0
         assert run.outcomes() == ["0.1.done.0"]
@@ -128,7 +122,7 @@ def names_of_ends(run, array: str = "001") -> list[str]:
 def test_cut_off_and_restarted_elsewhere(make_run, tmp_path):
     """The first incarnation stands still, the same job runs elsewhere, the first goes on: one counted outcome."""
     stopped, fenced = 0, set()
-    chosen = points(make_run, tmp_path, 0)
+    chosen = points(make_run, tmp_path)
     for number, point in enumerate(chosen):
         run, job = make_run(f"run-{number}"), new_job()
         run.add_array([block(0, COUNTED)], workdir="task")
@@ -147,7 +141,7 @@ def test_cut_off_and_restarted_elsewhere(make_run, tmp_path):
 def test_cut_off_and_given_up(make_run, tmp_path):
     """The first incarnation stands still, hpcsweep ends the attempt and the next one runs, the first goes on: it counts for nothing."""
     seen = set()
-    for number, point in enumerate(points(make_run, tmp_path, 2)):
+    for number, point in enumerate(points(make_run, tmp_path, 0.6)):
         run, job = make_run(f"run-{number}"), new_job()
         run.add_array([block(0, COUNTED)], workdir="task")
         with shell_stopped_at(run, job, point, tmp_path / f"trace-{number}"):
