@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from typing import Literal
 
 from hpcsweep.events import FINALLY
-from hpcsweep.fold import Fold, TaskView
+from hpcsweep.fold import Fold, TaskView, find_duplicates
 from hpcsweep.ledger import Array, Ledger
 from hpcsweep.model import Request, Settings
 from hpcsweep.states import FACTS, State
@@ -41,9 +41,13 @@ class PlanArray:
 
 @dataclass(frozen=True, kw_only=True)
 class SubmitAgain:
-    """Submit a planned, refused or long-uncertain array under its own number and tag."""
+    """Submit a planned, refused, forgotten or long-uncertain array under its own number and tag.
+
+    ``elements``: only these, for the scheduler has, or had, the others (None: all).
+    """
 
     array: int
+    elements: tuple[int, ...] | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -54,7 +58,22 @@ class EndAttempts:
     leaves_started: bool = False  # they may start at this very moment, and then shall go on
 
 
-Action = PlanArray | SubmitAgain | EndAttempts
+@dataclass(frozen=True, kw_only=True)
+class CancelDuplicate:
+    """Cancel what has not started of a job that came of submitting an array again: another one counts."""
+
+    array: int
+    job: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class HoldArray:
+    """Tell the scheduler to hold an array that waits there although the run is held."""
+
+    array: int
+
+
+Action = PlanArray | SubmitAgain | EndAttempts | CancelDuplicate | HoldArray
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -99,23 +118,30 @@ def decide(fold: Fold, policy: Policy, request_of: Callable[[int], Request], now
     ready, waiting = _ready_tasks(fold, policy)
     actions: list[Action] = []
     again = _arrays_to_submit_again(fold, policy, now)
+    waiting |= _uncertain_reasons(fold, policy, now)
+    actions.extend(CancelDuplicate(array=number, job=job) for number, job in find_duplicates(fold))
     cancelled = cancelled_unseen(fold)
     if cancelled:
         actions.append(EndAttempts(attempts=cancelled, leaves_started=True))
     if not ledger.is_held:
-        actions.extend(SubmitAgain(array=number) for number in again)
+        actions.extend(again)
         ended = [
             (view.array, view.index, view.attempt) for view in (fold.views[task] for task in ready) if view.array is not None
         ]
         if ended:
             actions.append(EndAttempts(attempts=tuple(ended)))
         actions.extend(_plan(fold, policy, ready, request_of))
+    else:
+        actions.extend(HoldArray(array=number) for number in _arrays_to_hold(fold))
     if policy.is_finally_wanted:
         actions.extend(_finally(fold, policy, ready, request_of))
     # What waits for the user's word (held, a failed canary, too many failures) is not going to move by itself.
-    views = fold.views if fold.finally_view is None else [*fold.views, fold.finally_view]
-    is_finished = not actions and not any(is_open(view) for view in views)
+    is_finished = not actions and not any(is_open(view) for view in _all_views(fold))
     return Decision(actions=tuple(actions), waiting=waiting, is_finished=is_finished)
+
+
+def _all_views(fold: Fold) -> list[TaskView]:
+    return fold.views if fold.finally_view is None else [*fold.views, fold.finally_view]
 
 
 def _ready_tasks(fold: Fold, policy: Policy) -> tuple[list[int], dict[int, str]]:
@@ -174,24 +200,57 @@ def is_over_limit(fold: Fold, policy: Policy) -> bool:
     return limit is not None and (fold.evidence.is_held_back or count_failures(fold) - fold.ledger.released_failures >= limit)
 
 
-def _arrays_to_submit_again(fold: Fold, policy: Policy, now: float) -> list[int]:
-    """Planned but never handed over, refused, or uncertain for longer than a late acceptance is possible."""
+def _arrays_to_submit_again(fold: Fold, policy: Policy, now: float) -> list[SubmitAgain]:
+    """Planned but never handed over, refused, forgotten, or uncertain for longer than a late acceptance is possible."""
     again = []
+    forgotten: dict[int | None, set[int]] = {}
+    for view in _all_views(fold):
+        if view.is_forgotten and view.element is not None:
+            forgotten.setdefault(view.array, set()).add(view.element)
     for array in fold.ledger.arrays.values():
         if array.number in fold.evidence.unread:
             continue  # who cannot read what its tasks did starts nothing of it
+        if array.settled:
+            continue
+        elements = array.part or array.forgotten or frozenset(forgotten.get(array.number, ()))
         match array.submission:
             case "planned":
                 is_due = True
             case "refused":
                 is_due = array.is_curable or policy.repeats_refused
-            case "submitting" | "uncertain" if not array.settled:
+            case "submitting" | "uncertain":
                 is_due = now - array.submitted_at >= policy.settle_s
             case _:
-                is_due = False
-        if is_due and any(_is_to_come(fold, array, task) for task in array.tasks):
-            again.append(array.number)
+                is_due = bool(elements) and now - array.submitted_at >= policy.settle_s
+        tasks = [array.tasks[element] for element in sorted(elements)] if elements else array.tasks
+        if is_due and any(_is_to_come(fold, array, task) for task in tasks):
+            is_whole = not elements or len(elements) == array.size
+            again.append(SubmitAgain(array=array.number, elements=None if is_whole else tuple(sorted(elements))))
     return again
+
+
+def _uncertain_reasons(fold: Fold, policy: Policy, now: float) -> dict[int, str]:
+    """Task -> why nobody knows whether the scheduler has it, and when it is submitted again."""
+    reasons = {}
+    for view in fold.views:
+        if view.state is State.SUBMITTING and view.array is not None:
+            rest_s = fold.ledger.arrays[view.array].submitted_at + policy.settle_s - now
+            when = (
+                f"it is looked for, and submitted again in {rest_s:.0f} s (`hpcsweep advance --now`: at once)"
+                if rest_s > 0
+                else "the next `hpcsweep advance` looks for it, and submits it again when it is not there"
+            )
+            reasons[view.index] = f"{view.reason}; {when}"
+    return reasons
+
+
+def _arrays_to_hold(fold: Fold) -> list[int]:
+    waiting = {
+        view.array
+        for view in _all_views(fold)
+        if view.array is not None and view.state is State.PENDING and view.source == "scheduler" and not view.is_held
+    }
+    return sorted(number for number in waiting if fold.ledger.arrays[number].submission == "submitted")
 
 
 def _is_to_come(fold: Fold, array: Array, task: int) -> bool:
@@ -309,7 +368,7 @@ def jobs_to_wait_for(array: Array, earlier: Sequence[Array], ledger: Ledger, pol
     would run twice as many as ``at_once``: arrays go one after the other, single jobs each after the one K before it.
     """
     tasks = [other for other in earlier if other.kind == "tasks"]
-    jobs = [other.job for other in sorted(tasks, key=lambda other: other.number) if other.job is not None]
+    jobs = [job for other in sorted(tasks, key=lambda other: other.number) for job in other.awaited_jobs]
     if array.kind == "finally":
         return tuple(jobs)
     limit = at_once_of(ledger, policy)

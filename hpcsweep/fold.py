@@ -23,6 +23,8 @@ BROKEN_REASONS = {
     3: "its working directory is not there",
 }
 SIGKILL = 9
+MOST_FORGOTTEN = 2
+"""How often an array is submitted again because the scheduler has no trace of it: what vanishes each time has another cause."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -41,6 +43,11 @@ class Evidence:
     is_held_back: bool = False  # the runners hold: too many tasks failed
     gone_since: Mapping[int, Mapping[int, float]] = field(default_factory=dict)  # array -> element -> first seen gone
     lost_after_s: float = 90.0
+    forgotten_after_s: float = 90.0  # how long an element has to be unknown to be submitted again; 0: somebody is in a hurry
+    is_history_whole: bool = False  # the history answered, or the scheduler keeps none and its live answer says all
+    owners: Mapping[int, Mapping[int, str]] = field(
+        default_factory=dict
+    )  # array with several jobs -> element -> whose claim it is
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -69,6 +76,7 @@ class TaskView:
     is_wanted: bool = False  # `resubmit` asked for another attempt
     is_record_gone: bool = False  # nothing of it runs, and its record, which says how it ended, is not there any more
     is_returned: bool = False  # its element came and went without starting it: too many tasks had failed, or not all were ready
+    is_forgotten: bool = False  # it never started, and the scheduler that had it has no trace of it
 
     @property
     def title(self) -> str:
@@ -82,9 +90,10 @@ class Fold:
     def __init__(self, ledger: Ledger, evidence: Evidence, total: int) -> None:
         self.ledger = ledger
         self.evidence = evidence
-        self._live = _by_element(evidence.live or (), ledger)
-        self._last = _by_element(evidence.last_live, ledger) if evidence.live is None else {}
-        self._history = _by_element((seen for seen in evidence.history or () if not seen.is_refusal), ledger)
+        self._live = _by_element(evidence.live or (), ledger, evidence)
+        self._last = _by_element(evidence.last_live, ledger, evidence) if evidence.live is None else {}
+        self._history = _by_element((seen for seen in evidence.history or () if not seen.is_refusal), ledger, evidence)
+        self._traced: dict[int, bool] = {}
         self.views = [self.view(task) for task in range(total)]
         self.finally_view = self.view(FINALLY) if FINALLY in ledger.current else None
 
@@ -110,7 +119,7 @@ class Fold:
             index=task,
             state=State.UNKNOWN,
             attempt=attempt,
-            job=array.job_of(element),
+            job=self.evidence.owners.get(array.number, {}).get(element) or array.job_of(element),
             array=array.number,
             element=element,
             is_claimed=record is not None and (record.claimed or record.outcome is not None),
@@ -122,7 +131,7 @@ class Fold:
             return self._without_records(base, array, element)
         is_started = record is not None and (record.running or record.claimed) and (task, attempt) not in self.ledger.revoked
         ended = array.seen.get(element)
-        if ended is not None:
+        if ended is not None and (array.number, element) not in self._live:  # somebody may have had it requeued
             return self._from_end(base, ended, "journal", is_started=is_started)
         if record is not None and record.lost:
             return replace(base, state=State.LOST, reason="given up: it ended without a record", source="task")
@@ -130,8 +139,10 @@ class Fold:
             return self._returned(base)
         if (task, attempt) in self.ledger.revoked:
             return self._never_started(base, "revoked before it started")
-        if array.submission != "submitted" and not is_started:
+        if not is_started and array.submission != "submitted" and (array.part is None or element in array.part):
             return self._unsubmitted(base, array, element)
+        if not is_started and element in array.forgotten and self.evidence.live is None:
+            return self._forgotten(base, array)
         if (
             array.settled
         ):  # every task of it had said, or the journal, how it ended: an end that is not there now was taken away
@@ -168,7 +179,7 @@ class Fold:
             if array.submission == "planned":
                 return replace(base, state=State.NEW, reason="planned, not yet submitted")
             return replace(base, state=State.NEW, reason=f"refused: {array.message}" if array.message else "refused")
-        reason = array.message or "the scheduler has not confirmed it yet; the next `hpcsweep advance` settles it"
+        reason = array.message or "the scheduler has not confirmed it"
         return replace(base, state=State.SUBMITTING, reason=reason)
 
     def _from_outcome(self, base: TaskView, array: Array, element: int, record: Record) -> TaskView:
@@ -266,6 +277,8 @@ class Fold:
                 return self._from_end(base, word, "history", is_started=is_started)
         elif not is_started and (base.index, base.attempt) in self.ledger.cancelled:
             return replace(base, state=State.CANCELLED, reason="cancelled before it started", source="scheduler")
+        elif not is_started and self._is_forgotten(array, element):
+            return self._forgotten(base, array)
         elif self._is_past_grace(array, element):
             what = (
                 "ended without a record" if is_started else "the scheduler no longer has it, and it left no record of a start"
@@ -278,6 +291,37 @@ class Fold:
             reason=f"last seen {last}; the scheduler no longer has it, its own record is awaited",
             is_final=False,
         )
+
+    def _is_forgotten(self, array: Array, element: int) -> bool:
+        """Whether the scheduler has lost an element that never started: a controller that crashed forgets what it had accepted.
+
+        Where no history answers, it is believed of whole arrays only: a single element may have been cancelled there.
+        """
+        if element in array.forgotten:
+            return True
+        since = self.evidence.gone_since.get(array.number, {}).get(element)
+        return (
+            array.times_forgotten < MOST_FORGOTTEN
+            and since is not None
+            and self.evidence.now - since >= self.evidence.forgotten_after_s
+            and (self.evidence.is_history_whole or not self._has_trace(array))
+        )
+
+    def _has_trace(self, array: Array) -> bool:
+        """Whether anything of an array was ever seen to live or to end."""
+        if array.number not in self._traced:
+            records = self.evidence.events.get(array.number, {})
+            said = [*(self.evidence.live or ()), *(self.evidence.history or ())]
+            self._traced[array.number] = (
+                bool(array.seen)
+                or any(record.claimed and key not in self.ledger.revoked for key, record in records.items())
+                or any(seen.tag == array.tag and not seen.is_refusal for seen in said)
+            )
+        return self._traced[array.number]
+
+    def _forgotten(self, base: TaskView, array: Array) -> TaskView:
+        reason = f"the scheduler knows nothing of job {array.job} any more, and it never began: forgotten, or cancelled there"
+        return replace(base, state=State.SUBMITTING, source="scheduler", reason=reason, is_forgotten=True)
 
     def _may_have_returned(self, base: TaskView, array: Array, element: int, word: Seen | None) -> bool:
         """Whether its element came, found that it should not begin, and left in good order."""
@@ -330,32 +374,46 @@ class Fold:
         return replace(base, state=State.LOST, reason=reason)
 
 
-def _by_element(answer: Iterable[Seen], ledger: Ledger) -> dict[tuple[int, int], Seen]:
+def _by_element(answer: Iterable[Seen], ledger: Ledger, evidence: Evidence) -> dict[tuple[int, int], Seen]:
     """The scheduler's words by (array, element), believed only where the name is our tag, which no other job has.
 
-    An array that was submitted again may be there twice, under two ids: then what has our id is heard first, for an element
-    of the other may still be the one that runs.
+    An array that was submitted again may be there twice, under two ids: then the job that owns the claim is heard first, or
+    else the one that we know of, for an element of the other may still be the one that runs.
     """
     arrays = {array.tag: array for array in ledger.arrays.values()}
     table: dict[tuple[int, int], Seen] = {}
-    others: list[tuple[Array, Seen]] = []
+    others: list[tuple[tuple[int, int], Seen]] = []
     for seen in answer:
         array = arrays.get(seen.tag)
         if array is None:
             continue
-        if array.job is not None and seen.job != array.job:
-            others.append((array, seen))
-            continue
+        owners = evidence.owners.get(array.number, {})
+        has_one_job = not owners and not array.more_jobs
         for element in (0,) if seen.elements is None else seen.elements:
-            table[array.number, element] = seen
-    for array, seen in others:
-        for element in (0,) if seen.elements is None else seen.elements:
-            table.setdefault((array.number, element), seen)
+            job = array.job if has_one_job else owners.get(element, "").partition("_")[0] or array.array_job_of(element)
+            if job is None or seen.job == job:
+                table[array.number, element] = seen
+            else:
+                others.append(((array.number, element), seen))
+    for key, seen in others:
+        table.setdefault(key, seen)
     return table
 
 
 def _events_name(array: Array) -> str:
     return f"arrays/{array.number:03d}/events"
+
+
+def find_duplicates(fold: Fold) -> list[tuple[int, str]]:
+    """Jobs with elements that wait in the queue although another job counts for their array: (array, job)."""
+    arrays = {array.tag: array for array in fold.ledger.arrays.values()}
+    found = {
+        (arrays[seen.tag].number, seen.job): None
+        for seen in fold.evidence.live or ()
+        if seen.tag in arrays and seen.state is State.PENDING and arrays[seen.tag].submission == "submitted"
+        if seen.job not in arrays[seen.tag].awaited_jobs
+    }
+    return list(found)
 
 
 def gone_elements(fold: Fold) -> dict[int, list[int]]:

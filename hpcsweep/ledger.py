@@ -32,7 +32,11 @@ class Array:
     submission: Submission = "planned"
     submitted_at: float = 0.0
     waits_for: tuple[str, ...] = ()  # jobs that the scheduler was told of, this run's own among them
-    job: str | None = None
+    job: str | None = None  # the id that counts
+    more_jobs: dict[str, frozenset[int]] = field(default_factory=dict)  # further ids under its tag -> elements that are theirs
+    part: frozenset[int] | None = None  # which elements are being submitted (None: all)
+    forgotten: frozenset[int] = frozenset()  # elements that never started and that the scheduler no longer knows
+    times_forgotten: int = 0
     message: str = ""
     is_curable: bool = False
     seen: dict[int, Seen] = field(default_factory=dict)  # element -> an end that only the scheduler knows
@@ -53,9 +57,24 @@ class Array:
         """Which attempt of ``task`` it runs."""
         return self.attempts.get(task, 1)
 
+    @property
+    def jobs(self) -> tuple[str, ...]:
+        """All ids that are known under its tag, the one that counts first."""
+        return () if self.job is None else (self.job, *self.more_jobs)
+
+    @property
+    def awaited_jobs(self) -> tuple[str, ...]:
+        """The ids that have elements of their own: what others have to wait for."""
+        return tuple(job for job in self.jobs if job == self.job or self.more_jobs[job])
+
+    def array_job_of(self, element: int) -> str | None:
+        """The id of the job that an element was last given to: ``4711``."""
+        return next((job for job, elements in reversed(self.more_jobs.items()) if element in elements), self.job)
+
     def job_of(self, element: int) -> str | None:
         """The scheduler's id of one element, ``4711_3``; of a single job, ``4711``."""
-        return self.job if self.job is None or self.is_single else f"{self.job}_{element}"
+        job = self.array_job_of(element)
+        return job if job is None or self.is_single else f"{job}_{element}"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -118,7 +137,11 @@ class Ledger:
 
     def live_arrays(self) -> list[Array]:
         """Arrays that the scheduler may still have something of."""
-        return [array for array in self.arrays.values() if not array.settled and array.submission not in ("planned", "refused")]
+        return [
+            array
+            for array in self.arrays.values()
+            if not array.settled and (array.job is not None or array.submission not in ("planned", "refused"))
+        ]
 
     @property
     def has_unsubmitted(self) -> bool:
@@ -207,14 +230,36 @@ def _planned(ledger: Ledger, event: Mapping[str, Any]) -> None:
 
 def _submitting(ledger: Ledger, event: Mapping[str, Any]) -> None:
     array = ledger.arrays[event["array"]]
-    if array.submission in ("planned", "uncertain", "refused", "submitting"):
+    if array.submission in ("planned", "uncertain", "refused", "submitting") or array.forgotten:
         array.submission, array.submitted_at = "submitting", float(event["at"])
         array.waits_for = tuple(event.get("waits_for", ()))
+        array.part = frozenset(parse_ranges(event["elements"])) if "elements" in event else None
 
 
 def _submitted(ledger: Ledger, event: Mapping[str, Any]) -> None:
     array = ledger.arrays[event["array"]]
-    array.submission, array.job, array.message = "submitted", str(event["job"]), ""
+    job = str(event["job"])
+    if array.part is not None and array.job not in (None, job):
+        array.more_jobs[job] = array.part
+    else:
+        if array.job not in (None, job):
+            array.more_jobs = {**array.more_jobs, str(array.job): frozenset()}
+        array.more_jobs.pop(job, None)
+        array.job = job
+    array.submission, array.message, array.part, array.forgotten = "submitted", "", None, frozenset()
+
+
+def _duplicate(ledger: Ledger, event: Mapping[str, Any]) -> None:
+    array = ledger.arrays[event["array"]]
+    if str(event["job"]) != array.job:
+        array.more_jobs.setdefault(str(event["job"]), frozenset())
+
+
+def _forgotten(ledger: Ledger, event: Mapping[str, Any]) -> None:
+    array = ledger.arrays[event["array"]]
+    array.forgotten |= frozenset(parse_ranges(event["elements"]))
+    array.times_forgotten += 1
+    array.message = str(event.get("message", ""))
 
 
 def _refused(ledger: Ledger, event: Mapping[str, Any]) -> None:
@@ -313,6 +358,8 @@ _HANDLERS = {
     "planned": _planned,
     "submitting": _submitting,
     "submitted": _submitted,
+    "duplicate": _duplicate,
+    "forgotten": _forgotten,
     "refused": _refused,
     "uncertain": _uncertain,
     "seen": _seen,

@@ -3,7 +3,7 @@
     python -I -S localqueue.py submit --dir QUEUE_DIR --tag TAG --size N --script PATH --log PATH --chdir DIR
                                       [--jobs J] [--at-once K] [--after ID ...] [--hold] [--then ARGV_JSON]
     python -I -S localqueue.py live --dir QUEUE_DIR [--tag TAG ...]
-    python -I -S localqueue.py cancel --dir QUEUE_DIR --tag TAG [--grace S] ID [ELEMENTS]
+    python -I -S localqueue.py cancel --dir QUEUE_DIR --tag TAG [--grace S | --pending] ID [ELEMENTS]
     python -I -S localqueue.py hold|release --dir QUEUE_DIR --tag TAG ID
     python -I -S localqueue.py throttle --dir QUEUE_DIR --tag TAG ID K
     python -I -S localqueue.py jobs --dir QUEUE_DIR J
@@ -599,8 +599,8 @@ class Options:
             name = word[2:]
             if not word.startswith("--"):
                 self.rest.append(word)
-            elif name == "hold":
-                self.values["hold"] = []
+            elif name in ("hold", "pending"):
+                self.values[name] = []
             elif name in names and words:
                 self.values.setdefault(name, []).append(words.pop(0))
                 while name == "after" and words and not words[0].startswith("--"):
@@ -771,7 +771,10 @@ def show_live(options: Options) -> int:
 
 
 def cancel(options: Options) -> int:
-    """Drop what is pending, end what runs: TERM to the runners, and after the grace KILL to all that is theirs."""
+    """Drop what is pending, end what runs: TERM to the runners, and after the grace KILL to all that is theirs.
+
+    ``--pending``: what runs goes on.
+    """
     directory, job = options.one("dir"), options.rest[0]
     record = find_record(options)
     if record is None:
@@ -779,8 +782,10 @@ def cancel(options: Options) -> int:
     ranges = parse_ranges(options.rest[1]) if len(options.rest) > 1 else [(0, record.size - 1)]
     try:
         told = tell(directory, job, f"cancel {format_ranges(ranges)}")
+        if options.has("pending"):
+            return 0
     except OSError:  # a full disk; that an array is to end can be told without one
-        if len(options.rest) > 1:
+        if len(options.rest) > 1 or options.has("pending"):
             raise
         told = record
         send({pid_of(job)}, signal.SIGTERM)

@@ -99,6 +99,7 @@ class Settings:
     umask: int | None = None
     group: str | None = None
     settle_s: float = 360.0
+    query_timeout_s: float = 10.0
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -25,14 +25,14 @@ def run_command(command: Command, *, timeout_s: float | None = None, lock_fd: in
 
     Args:
         command: what to run.
-        timeout_s: a shorter limit than the command's own, if any. At the limit the whole process group is killed and
+        timeout_s: another limit than the command's own, if any. At the limit the whole process group is killed and
             ``returncode`` is None.
         lock_fd: the run's lock, inherited by a command that keeps it.
 
     Raises:
         HpcsweepError: when the program could not be started: it is not there, or may not be run.
     """
-    limit_s = command.timeout_s if timeout_s is None else min(timeout_s, command.timeout_s)
+    limit_s = command.timeout_s if timeout_s is None else timeout_s
     start = time.monotonic()
     with _start(command, lock_fd) as process:
         try:

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from functools import cached_property
 
 from hpcsweep.decide import (
+    CancelDuplicate,
     Decision,
     EndAttempts,
+    HoldArray,
     PlanArray,
     Policy,
     SubmitAgain,
@@ -28,7 +30,7 @@ from hpcsweep.runs.observe import claim_facts, observe
 from hpcsweep.runs.run import Run
 from hpcsweep.runs.scripts import ArrayWriter, array_directives
 from hpcsweep.runs.turn import Turn
-from hpcsweep.schedulers.base import ArrayJob, Refused, Submitted, Uncertain
+from hpcsweep.schedulers.base import ArrayJob, Command, Refused, Submitted, Uncertain
 from hpcsweep.shell import run_command
 from hpcsweep.states import FACTS
 
@@ -55,10 +57,13 @@ def advance(turn: Turn, *, after: tuple[str, ...] = (), settle_s: float | None =
         is_by_hand: a user's own `advance`: refusals are tried again, for their cause may have been mended.
     """
     run = turn.run
-    fold = observe(run)
+    fold = observe(run, is_hurried=settle_s == 0)
     fold = record_what_is_known(turn, fold)
     policy = policy_of(
-        run.settings, max_array_size=site_limits(run).max_array_size, settle_s=settle_s, repeats_refused=is_by_hand
+        run.settings,
+        max_array_size=site_limits(run).max_array_size,
+        settle_s=run.settle_s if settle_s is None else settle_s,
+        repeats_refused=is_by_hand,
     )
     decision = decide(fold, policy, run.request_of, time.time())
     report = Report(waiting=decision.waiting, fold=fold)
@@ -76,7 +81,7 @@ def advance(turn: Turn, *, after: tuple[str, ...] = (), settle_s: float | None =
 def record_what_is_known(turn: Turn, fold: Fold) -> Fold:
     """Keep in the journal what the scheduler alone knows: ids of uncertain arrays, ends without a record, arrays that are over."""
     run = turn.run
-    known = [*_adopted(run, fold), *_ends(fold), *_returned(fold), *_settled(run, fold)]
+    known = [*_adopted(run, fold), *_forgotten(fold), *_ends(fold), *_returned(fold), *_settled(run, fold)]
     if not known:
         return fold
     turn.write(*known)
@@ -84,26 +89,58 @@ def record_what_is_known(turn: Turn, fold: Fold) -> Fold:
 
 
 def _adopted(run: Run, fold: Fold) -> Iterable[dict[str, object]]:
-    """An array whose submission got no answer was accepted when the scheduler knows its tag, or when it has made claims.
+    """All jobs that the scheduler, or the claims, have under an array's tag: one counts, the others are noted.
 
-    Of several ids the one that owns claims counts; and of an array that has come and gone meanwhile claims may be all there is.
+    Of several the one that owns claims counts; and of an array that has come and gone meanwhile claims may be all there is.
     """
-    found: dict[str, str] = {}
+    found: dict[str, dict[str, None]] = {}
     for seen in [*(fold.evidence.live or ()), *(fold.evidence.history or ())]:
         if not seen.is_refusal:
-            found.setdefault(seen.tag, seen.job)
+            found.setdefault(seen.tag, {})[seen.job] = None
+    live = {seen.job for seen in fold.evidence.live or ()}
     for array in run.ledger.arrays.values():
-        job = (_claiming_job(run, fold, array) or found.get(array.tag)) if array.is_uncertain else None
-        if job is not None:
-            yield {"event": "submitted", "array": array.number, "job": job, "adopted": True}
+        jobs = found.get(array.tag, {})
+        if not array.is_uncertain and not jobs.keys() - set(array.jobs):
+            continue
+        if array.part is not None:
+            counts = next((job for job in jobs if job not in array.jobs), None)  # the part, which only a new job can hold
+        else:
+            counts = _job_that_counts(array, jobs, live, _claiming_jobs(run, fold, array))
+        if counts is not None and (array.is_uncertain or counts != array.job):
+            yield {"event": "submitted", "array": array.number, "job": counts, "adopted": True}
+        for job in jobs:
+            if job not in (counts, *array.jobs):
+                yield {"event": "duplicate", "array": array.number, "job": job}
 
 
-def _claiming_job(run: Run, fold: Fold, array: Array) -> str | None:
+def _job_that_counts(array: Array, jobs: Iterable[str], live: set[str], claiming: Sequence[str]) -> str | None:
+    """The job that owns claims; else one that the scheduler has; else one that it had. What is on record is preferred."""
+    for some in (claiming, [job for job in jobs if job in live], list(jobs)):
+        if some:
+            return array.job if array.job in some else some[0]
+    return None if array.is_uncertain else array.job
+
+
+def _claiming_jobs(run: Run, fold: Fold, array: Array) -> list[str]:
+    jobs: dict[str, None] = {}
     for view in _all_views(fold):
         facts = claim_facts(run, view) if view.array == array.number else None
         if facts is not None and facts.tag == array.tag:
-            return facts.job if array.is_single else facts.job.rpartition("_")[0]
-    return None
+            jobs[facts.job if array.is_single else facts.job.rpartition("_")[0]] = None
+    return list(jobs)
+
+
+def _forgotten(fold: Fold) -> Iterable[dict[str, object]]:
+    """Elements that were handed over, never started, and of which the scheduler has no trace: they are uncertain again."""
+    elements: dict[int, list[int]] = {}
+    reasons: dict[int, str] = {}
+    for view in _all_views(fold):
+        if view.is_forgotten and view.array is not None and view.element is not None:
+            elements.setdefault(view.array, []).append(view.element)
+            reasons[view.array] = view.reason
+    for number, some in elements.items():
+        if set(some) - fold.ledger.arrays[number].forgotten:
+            yield {"event": "forgotten", "array": number, "elements": format_ranges(some), "message": reasons[number]}
 
 
 def _ends(fold: Fold) -> Iterable[dict[str, object]]:
@@ -181,7 +218,17 @@ class _Act:
                 case EndAttempts():
                     came_to_an_end |= end_attempts(self.turn, self.fold, action)
                 case SubmitAgain():
-                    self._submit(self.turn.run.ledger.arrays[action.array])
+                    self._submit(self.turn.run.ledger.arrays[action.array], action.elements)
+                case CancelDuplicate():
+                    array = self.turn.run.ledger.arrays[action.array]
+                    self._tell(self.turn.run.scheduler.cancel_pending_cmds(array.tag, action.job))
+                    self.report.notes.append(
+                        f"array {array.number:03d} was accepted twice: what waits of job {action.job} is cancelled"
+                    )
+                case HoldArray():
+                    array = self.turn.run.ledger.arrays[action.array]
+                    for job in array.awaited_jobs:
+                        self._tell(self.turn.run.scheduler.hold_cmds(array.tag, job, "hold"))
                 case PlanArray():
                     tasks = tuple(task for task in action.tasks if task not in came_to_an_end)
                     if action.kind == "finally" and (self.report.refused or self.report.uncertain):
@@ -213,12 +260,21 @@ class _Act:
         )
         return run.ledger.arrays[array.number]
 
-    def _submit(self, array: Array) -> None:
+    def _tell(self, commands: Iterable[Command]) -> None:
+        """What is not done now the next turn finds to do again."""
+        for command in commands:
+            completed = run_command(command)
+            if completed.returncode != 0:
+                said = completed.stderr.strip() or f"exit code {completed.returncode}"
+                self.report.notes.append(f"{command.argv[-1]}: {said}")
+
+    def _submit(self, array: Array, elements: tuple[int, ...] | None = None) -> None:
         """The intent is on disk before the command runs; its answer is on disk before anything else happens."""
         run = self.turn.run
-        job = array_job(run, array, self.policy)
+        job = array_job(run, array, self.policy, elements)
         self.turn.lock.check()
-        self.turn.write({"event": "submitting", "array": array.number, "waits_for": list(job.after)})
+        part = {} if elements is None else {"elements": format_ranges(elements)}
+        self.turn.write({"event": "submitting", "array": array.number, "waits_for": list(job.after), **part})
         try:
             completed = run_command(run.scheduler.submit_cmd(job), lock_fd=self.turn.lock.fd)
         except HpcsweepError as error:  # the program did not even start: nothing was handed over
@@ -231,7 +287,7 @@ class _Act:
                 if answer.cluster:
                     event["cluster"] = answer.cluster
                 self.turn.write(event)
-                self.report.submitted.append((array.number, answer.job, array.size))
+                self.report.submitted.append((array.number, answer.job, len(elements or array.tasks)))
                 if answer.warning:
                     self.report.notes.append(answer.warning)
             case Refused():
@@ -262,8 +318,8 @@ def new_array(run: Run, plan: PlanArray, number: int, after: tuple[str, ...] = (
     )
 
 
-def array_job(run: Run, array: Array, policy: Policy) -> ArrayJob:
-    """What the scheduler is told of an array."""
+def array_job(run: Run, array: Array, policy: Policy, elements: tuple[int, ...] | None = None) -> ArrayJob:
+    """What the scheduler is told of an array, or of some of its elements."""
     paths = run.paths.array(array.number)
     earlier = [other for other in run.ledger.live_arrays() if other.number != array.number and other.job is not None]
     return ArrayJob(
@@ -271,6 +327,7 @@ def array_job(run: Run, array: Array, policy: Policy) -> ArrayJob:
         script=str(paths.script),
         log=str(paths.log),
         size=array.size,
+        elements=elements,
         chdir=run.cwd,
         at_once=at_once_of(run.ledger, policy),
         after=tuple(dict.fromkeys((*array.after, *jobs_to_wait_for(array, earlier, run.ledger, policy)))),

@@ -89,10 +89,10 @@ def _mark_elements(run: Run, array: Array, elements: list[int] | None) -> None:
 
 def _cancel_elements(run: Run, array: Array, elements: list[int] | None) -> HpcsweepError | None:
     """Tell the scheduler; what it said when it did not take it."""
-    if array.job is None:
-        return None  # uncertain: whatever of it starts meets the marker, or finds its claim taken
+    # Without a job it is uncertain: whatever of it starts meets the marker, or finds its claim taken.
     try:
-        _tell(run.scheduler.cancel_cmds(array.tag, array.job, elements))
+        for job in array.jobs:
+            _tell(run.scheduler.cancel_cmds(array.tag, job, elements))
     except HpcsweepError as error:
         return error
     return None
@@ -127,8 +127,8 @@ def set_hold(turn: Turn, action: Literal["hold", "release"]) -> int:
         pending.add(fold.finally_view.array)
     for number in sorted(pending):
         array = run.ledger.arrays[number]
-        if array.job is not None:
-            _tell(run.scheduler.hold_cmds(array.tag, array.job, action))
+        for job in array.awaited_jobs:
+            _tell(run.scheduler.hold_cmds(array.tag, job, action))
     return len(pending)
 
 
@@ -161,12 +161,13 @@ def throttle(turn: Turn, at_once: int) -> list[int]:
     numbers = {view.array for view in fold.views if FACTS[view.state].is_live and view.array is not None}
     live = [run.ledger.arrays[number] for number in sorted(numbers) if run.ledger.arrays[number].job is not None]
     arrays = [array for array in live if not array.is_single]
-    jobs = {array.job for array in arrays}
+    jobs = {job for array in arrays for job in array.jobs}
     side_by_side = [array for array in arrays if jobs.isdisjoint(array.waits_for)]
     for array in arrays:
         share = at_once
         if at_once and array in side_by_side:
             place, parts = side_by_side.index(array), len(side_by_side)
             share = max(1, at_once // parts + (place < at_once % parts))
-        _tell(run.scheduler.throttle_cmds(array.tag, str(array.job), share))
+        for job in array.awaited_jobs:
+            _tell(run.scheduler.throttle_cmds(array.tag, job, share))
     return [array.number for array in live if array.is_single]

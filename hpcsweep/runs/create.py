@@ -118,5 +118,5 @@ def jobs_of(texts: Sequence[str], prepared: Prepared) -> tuple[str, ...]:
                 f"--after {text}: not all of its tasks are with the scheduler yet, and what has no job cannot be waited for",
                 f"see hpcsweep status {run.handle}",
             )
-        jobs += [array.job for array in run.ledger.live_arrays() if array.job is not None]
+        jobs += [job for array in run.ledger.live_arrays() for job in array.awaited_jobs]
     return tuple(dict.fromkeys(jobs))

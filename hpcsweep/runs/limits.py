@@ -37,7 +37,7 @@ def site_limits(run: Run) -> SiteLimits:
     folder = run.paths.root.parent
     if folder in _silent_at and time.monotonic() - _silent_at[folder] < SILENCE_S:
         return SiteLimits()
-    answer = run.scheduler.parse_limits(run_command(command))
+    answer = run.scheduler.parse_limits(run_command(command, timeout_s=run.settings.query_timeout_s))
     if isinstance(answer, NoAnswer):
         _silent_at[folder] = time.monotonic()
         return SiteLimits()

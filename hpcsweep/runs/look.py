@@ -14,7 +14,7 @@ from hpcsweep.runs.status import Status, make_status
 def look(run: Run) -> tuple[Fold, Decision]:
     """What is, and what ``advance`` would do now. The site's limits are not asked for."""
     fold = observe(run)
-    return fold, decide(fold, policy_of(run.settings), run.request_of, time.time())
+    return fold, decide(fold, policy_of(run.settings, settle_s=run.settle_s), run.request_of, time.time())
 
 
 def read_status(run: Run) -> Status:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 import socket
 import time
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict
 from typing import Any
 
@@ -21,8 +21,10 @@ from hpcsweep.store import ClaimFacts, EventsGone, cache, list_events, read_clai
 from hpcsweep.store.attempts import REVOKED
 
 
-def observe(run: Run, *, timeout_s: float | None = None) -> Fold:
+def observe(run: Run, *, is_hurried: bool = False) -> Fold:
     """Look, and fold what was seen into a state for every task.
+
+    ``is_hurried``: what the scheduler has no trace of counts as forgotten at once, not only after a wait.
 
     The scheduler is asked only when the tasks' own records leave something open. It is asked *before* the event folders
     are listed again: a task that ends in between is then seen as ended by its own record, never as gone.
@@ -30,12 +32,18 @@ def observe(run: Run, *, timeout_s: float | None = None) -> Fold:
     ledger = run.ledger
     lost_after_s = run.scheduler.lost_after_s
     is_held_back = run.paths.held_back.exists()
-    evidence = Evidence(now=time.time(), events={}, lost_after_s=lost_after_s, is_held_back=is_held_back)
+    evidence = Evidence(
+        now=time.time(),
+        events={},
+        lost_after_s=lost_after_s,
+        forgotten_after_s=0.0 if is_hurried else lost_after_s,
+        is_held_back=is_held_back,
+    )
     evidence = look_into_events(run, evidence, ledger.arrays)
     fold = Fold(ledger, evidence, ledger.total)
     if not _is_open(fold):
         return fold
-    evidence = _ask_live(run, evidence, timeout_s)
+    evidence = _ask_live(run, evidence)
     fold = Fold(ledger, evidence, ledger.total)
     if evidence.live is None:
         return fold
@@ -44,14 +52,15 @@ def observe(run: Run, *, timeout_s: float | None = None) -> Fold:
     asked = {*gone, *_unconfirmed(fold)}
     if not asked:
         return fold
-    evidence = _ask_history(run, _replace(evidence, gone_since=gone_since), sorted(asked), timeout_s)
+    evidence = _ask_history(run, _replace(evidence, gone_since=gone_since), sorted(asked))
     return Fold(ledger, evidence, ledger.total)
 
 
 def _unconfirmed(fold: Fold) -> list[int]:
-    """Arrays whose submission got no answer and that are not in the queue: they may have been accepted, and be over."""
+    """Arrays that nobody has confirmed and that are not in the queue: they may have been accepted, and be over."""
     live = {seen.tag for seen in fold.evidence.live or ()}
-    return [array.number for array in fold.ledger.arrays.values() if array.is_uncertain and array.tag not in live]
+    arrays = fold.ledger.arrays.values()
+    return [array.number for array in arrays if array.forgotten or (array.is_uncertain and array.tag not in live)]
 
 
 def list_array_events(run: Run, number: int) -> EventTable:
@@ -93,7 +102,7 @@ def _replace(evidence: Evidence, **changes: Any) -> Evidence:
     return replace(evidence, **changes)
 
 
-def _ask_live(run: Run, evidence: Evidence, timeout_s: float | None) -> Evidence:
+def _ask_live(run: Run, evidence: Evidence) -> Evidence:
     arrays = run.ledger.live_arrays()
     tags = [array.tag for array in arrays]
     answer: list[Seen] | NoAnswer
@@ -102,23 +111,43 @@ def _ask_live(run: Run, evidence: Evidence, timeout_s: float | None) -> Evidence
     elif run.info["scheduler"] == "local" and not run.is_on_this_host():
         answer = NoAnswer(message=f"its tasks run on {run.host}; ask there")
     else:
-        answer = run.scheduler.parse_live(run_command(run.scheduler.live_cmd(tags), timeout_s=timeout_s))
+        command = run.scheduler.live_cmd(tags)
+        answer = run.scheduler.parse_live(run_command(command, timeout_s=run.settings.query_timeout_s))
     now = time.time()
     if isinstance(answer, NoAnswer):
         last_at, last = _last_live(run)
         return _replace(evidence, now=now, live_message=answer.message, last_live=last, last_live_at=last_at)
     cache.put(run.paths, "live", [_seen_to_json(seen) for seen in answer], now=now)
     evidence = look_into_events(run, evidence, [array.number for array in arrays])
-    return _replace(evidence, now=now, live=answer)
+    return _replace(evidence, now=now, live=answer, owners=_owners(run, answer, evidence.events))
 
 
-def _ask_history(run: Run, evidence: Evidence, arrays: list[int], timeout_s: float | None) -> Evidence:
+def _owners(run: Run, answer: Sequence[Seen], events: Mapping[int, EventTable]) -> dict[int, dict[int, str]]:
+    """Array -> element -> the job whose claim it is, of the arrays that the scheduler has, or may have, twice."""
+    jobs: dict[str, set[str]] = {}
+    for seen in answer:
+        jobs.setdefault(seen.tag, set()).add(seen.job)
+    owners: dict[int, dict[int, str]] = {}
+    for array in run.ledger.live_arrays():
+        if not array.more_jobs and not jobs.get(array.tag, set()) - {array.job}:
+            continue
+        folder, table = run.paths.array(array.number).events, events.get(array.number, {})
+        for element, task in enumerate(array.tasks):
+            key = (task, array.attempt_of(task))
+            record = table.get(key)
+            facts = read_claim(folder, *key) if record is not None and record.claimed else None
+            if facts is not None and facts.tag == array.tag and facts.job != REVOKED:
+                owners.setdefault(array.number, {})[element] = facts.job
+    return owners
+
+
+def _ask_history(run: Run, evidence: Evidence, arrays: list[int]) -> Evidence:
     chosen = [run.ledger.arrays[number] for number in arrays]
     command = run.scheduler.history_cmd([array.tag for array in chosen], min(array.planned_at for array in chosen) - 60)
     if command is None:
-        return evidence
-    answer = run.scheduler.parse_history(run_command(command, timeout_s=timeout_s))
-    return evidence if isinstance(answer, NoAnswer) else _replace(evidence, history=answer)
+        return _replace(evidence, is_history_whole=True)
+    answer = run.scheduler.parse_history(run_command(command, timeout_s=run.settings.query_timeout_s))
+    return evidence if isinstance(answer, NoAnswer) else _replace(evidence, history=answer, is_history_whole=True)
 
 
 def _remember_gone(run: Run, gone: Mapping[int, list[int]], now: float) -> dict[int, dict[int, float]]:

@@ -65,7 +65,7 @@ class Preview:
             if value in (None, "", {}, [], False) or name == "replicates" or name.removeprefix("files.") in contents:
                 continue
             key = as_written(name)
-            text = format_time(round(value)) if key == "settle" else json.dumps(value, ensure_ascii=False)
+            text = format_time(round(value)) if key in ("settle", "query_timeout") else json.dumps(value, ensure_ascii=False)
             yield key, text if len(text) <= 60 else text[:59] + "…", origin_of(key, self.sweep.origins)
 
     def to_json(self) -> dict[str, Any]:
@@ -195,7 +195,13 @@ def _flat(data: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]
 
 def as_written(name: str) -> str:
     """The key of the sweep file for a frozen setting's name."""
-    written = {"at_once": "array.at_once", "array_mode": "array.mode", "settle_s": "settle", "template_path": "template"}
+    written = {
+        "at_once": "array.at_once",
+        "array_mode": "array.mode",
+        "settle_s": "settle",
+        "query_timeout_s": "query_timeout",
+        "template_path": "template",
+    }
     if name.startswith("files_paths."):
         return f"files.{name.removeprefix('files_paths.')}"
     return written.get(name, name.removeprefix("scheduler_options."))

@@ -107,6 +107,11 @@ class Run:
         site = Site(queue_dir=str(self.paths.local_dir), jobs=self.info.get("jobs"), then=then)
         return make_scheduler(self.info["scheduler"], site)
 
+    @property
+    def settle_s(self) -> float:
+        """How long a submission without an answer is given before it is repeated."""
+        return min(self.settings.settle_s, self.scheduler.longest_settle_s)
+
     @cached_property
     def names(self) -> tuple[str, ...]:
         """All parameter names, in the order of the space; those that came later behind them."""

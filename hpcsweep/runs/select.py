@@ -41,7 +41,7 @@ def _tasks_of_part(part: str, ledger: Ledger) -> Iterable[int]:
     except ValueError as error:
         tasks, problem = None, f"--tasks: {error}"
     if tasks is None:
-        tasks = [task for array in ledger.arrays.values() if array.job == part for task in array.tasks]
+        tasks = [task for array in ledger.arrays.values() if part in array.jobs for task in array.tasks]
     if not tasks:
         raise HpcsweepError(problem, _HINT)
     return tasks
@@ -58,9 +58,9 @@ def _numbers_below(size: int, ranges: str) -> list[int] | None:
 
 
 def _tasks_of_job(match: re.Match[str], part: str, ledger: Ledger) -> Iterable[int]:
-    arrays = [array for array in ledger.arrays.values() if array.job == match["job"]]
+    arrays = [array for array in ledger.arrays.values() if match["job"] in array.jobs]
     if not arrays:
-        known = ", ".join(sorted({array.job for array in ledger.arrays.values() if array.job}))
+        known = ", ".join(sorted({job for array in ledger.arrays.values() for job in array.jobs}))
         raise HpcsweepError(f"{part} is no job of this run", f"its jobs are {known}" if known else "it has no jobs yet")
     named = match["one"] or match["many"]
     try:

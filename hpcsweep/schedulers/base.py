@@ -32,6 +32,9 @@ class Command:
 class ArrayJob:
     """One array to submit. Paths are absolute. ``after`` holds job ids that must have ended first.
 
+    ``elements``: only these of 0 .. size - 1, under their own numbers (None: all). A scheduler that cannot may submit all: what
+    has run already finds its claim taken.
+
     ``directives``: the script's directive lines; what they set, a default in the submitter's environment
     (SBATCH_ACCOUNT) must not override. ``is_env_clean``: nothing of the submitter's environment goes along (``env_from: clean``).
     """
@@ -41,6 +44,7 @@ class ArrayJob:
     log: str
     size: int
     chdir: str
+    elements: tuple[int, ...] | None = None
     at_once: int | None = None
     after: tuple[str, ...] = ()
     is_held: bool = False
@@ -143,6 +147,11 @@ class Scheduler(Protocol):
         ...
 
     @property
+    def longest_settle_s(self) -> float:
+        """How long after its sender's death a submission may still be accepted; the setting ``settle`` may be shorter."""
+        ...
+
+    @property
     def has_history(self) -> bool:
         """Whether ``history_cmd`` asks something."""
         ...
@@ -186,6 +195,10 @@ class Scheduler(Protocol):
 
     def cancel_cmds(self, tag: str, job: str, elements: Sequence[int] | None) -> list[Command]:
         """Cancel an array or some of its elements, by name and id together."""
+        ...
+
+    def cancel_pending_cmds(self, tag: str, job: str) -> list[Command]:
+        """Cancel what has not started of a job, and nothing that runs; by name and id together."""
         ...
 
     def hold_cmds(self, tag: str, job: str, action: Literal["hold", "release"]) -> list[Command]:

@@ -42,6 +42,7 @@ class Local:
     name: str = "local"
     command: str = "bash"
     lost_after_s: float = 2.0
+    longest_settle_s: float = 5.0
     has_history: bool = False
     enforces_time_limit: bool = False
 
@@ -140,6 +141,10 @@ class Local:
         if elements is None:
             return [self._control("cancel", *words)]
         return [self._control("cancel", *words, ranges) for ranges in _split_ranges(elements)]
+
+    def cancel_pending_cmds(self, tag: str, job: str) -> list[Command]:
+        """Without signals: what runs goes on, and the queue ends with it."""
+        return [self._control("cancel", "--tag", tag, "--pending", job)]
 
     def hold_cmds(self, tag: str, job: str, action: Literal["hold", "release"]) -> list[Command]:
         """Hold or release what has not started."""

@@ -12,6 +12,7 @@ Written from the manual pages of 22.05 and from what it does (tests/data/slurm, 
 from __future__ import annotations
 
 import datetime as dt
+import math
 import re
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
@@ -48,10 +49,13 @@ _SITE_DEFAULTS: dict[str, tuple[str, ...]] = {
 # What `env_from: clean` leaves: who and where the user is.
 _CLEAN_KEPT = ("HOME", "USER", "LOGNAME", "SHELL", "PATH", "LANG", "LC_*", "TZ")
 
-# sbatch itself gives up after 10 s (MessageTimeout; some sites set more) and squeue after 18 s when slurmctld is down.
+# sbatch itself gives up after 10 s (MessageTimeout; some sites set more). squeue would try for 18 s when slurmctld is down: a
+# query that has no answer in 10 s says nothing.
 _SUBMIT_TIMEOUT_S = 60.0
-_QUERY_TIMEOUT_S = 30.0
+_QUERY_TIMEOUT_S = 10.0
+_TELL_TIMEOUT_S = 60.0
 # One argument may have 128 kB on Linux. Longer lists of names are not asked for by name: the reader picks ours.
+# Longer lists of elements are not submitted: all are.
 _MAX_NAMES_LENGTH = 100_000
 _RANGES_AT_ONCE = 2_000
 
@@ -87,6 +91,7 @@ class Slurm:
     name: str = "slurm"
     command: str = "sbatch"
     lost_after_s: float = 90.0
+    longest_settle_s: float = math.inf
     has_history: bool = True
     enforces_time_limit: bool = True
 
@@ -102,7 +107,10 @@ class Slurm:
         """``sbatch --parsable --job-name=TAG --array=0-9%4 ... SCRIPT``."""
         argv = ["sbatch", "--parsable", f"--job-name={job.tag}"]
         if not job.as_single_job:
-            argv.append(f"--array=0-{job.size - 1}" + (f"%{job.at_once}" if job.at_once else ""))
+            elements = f"0-{job.size - 1}" if job.elements is None else format_ranges(job.elements)
+            if len(elements) > _MAX_NAMES_LENGTH:
+                elements = f"0-{job.size - 1}"
+            argv.append(f"--array={elements}" + (f"%{job.at_once}" if job.at_once else ""))
         log = escape_pattern(job.log)
         argv += [f"--output={log}", f"--error={log}", "--open-mode=append", f"--chdir={job.chdir}"]
         if job.after:
@@ -166,6 +174,10 @@ class Slurm:
             for start in range(0, len(ranges), _RANGES_AT_ONCE)
         ]
 
+    def cancel_pending_cmds(self, tag: str, job: str) -> list[Command]:
+        """Of the pending alone: whatever has started meanwhile goes on."""
+        return [_shell(_CANCEL, tag, job, "--state=PENDING", f"--name={tag}", job)]
+
     def hold_cmds(self, tag: str, job: str, action: Literal["hold", "release"]) -> list[Command]:
         """By name, which is the tag: an id may be another job's by now, and scontrol cannot be told both."""
         del job
@@ -227,5 +239,5 @@ def _shell(script: str, *arguments: str) -> Command:
         argv=("/bin/sh", "-c", script, "hpcsweep", *arguments),
         env_drop=_QUERY_DROPPED,
         env_keep=_KEPT,
-        timeout_s=2 * _QUERY_TIMEOUT_S,
+        timeout_s=_TELL_TIMEOUT_S,
     )

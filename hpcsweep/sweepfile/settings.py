@@ -141,6 +141,9 @@ KEYS: dict[str, Key] = {
     "settle": Key(
         kind=SECONDS, help="How long to wait before a submission without an answer is repeated (default 6m).", field="settle_s"
     ),
+    "query_timeout": Key(
+        kind=SECONDS, help="How long a question to the scheduler may take (default 10s).", field="query_timeout_s"
+    ),
 }
 """All settings. What describes the space is in SPACE_KEYS."""
 

@@ -218,13 +218,12 @@ class TestEnds:
         await_that(lambda: len(started(user)) == 2, "two run")
         (pid,) = queue_pids(user)
         os.kill(pid, signal.SIGKILL)
-        # What runs goes on; what waited will never start by itself.
+        # What runs goes on; what waited never starts by itself, and is handed over again.
+        await_that(lambda: sorted(user.states()) == ["running", "running", "submitting", "submitting"], "the loss is seen")
         (user.folder / "go").touch()
-        await_that(lambda: sorted(user.states()) == ["done", "done", "lost", "lost"], "the loss is seen")
-        user.wait(code=1)
-        assert "runs again 2" in user("resubmit", "run-01")
         user.wait()
         assert sorted(started(user)) == [0, 1, 2, 3]
+        assert {task["attempt"] for task in user.status()["tasks"]} == {1}
 
     def test_a_killed_runner(self, user, await_that):
         user("submit", user.sweep(gated(2)), "--jobs", "2")
@@ -241,9 +240,10 @@ class TestEnds:
         user("submit", user.sweep(gated(3)), "--jobs", "2")
         await_that(lambda: len(started(user)) == 2, "two run")
         user.end_all()
-        await_that(lambda: user.states() == ["lost"] * 3, "all are lost")
-        assert user("wait", code=1)
+        await_that(lambda: user.states() == ["lost", "lost", "submitting"], "two are lost, the third never began")
         (user.folder / "go").touch()
+        user.wait(code=1)
+        assert user.states() == ["lost", "lost", "done"]
         user("resubmit")
         user.wait()
         assert user.status()["counts"] == {"done": 3}

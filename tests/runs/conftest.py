@@ -108,13 +108,13 @@ class Cluster:
     def states(self) -> list[str]:
         return [task["state"] for task in self.status()["tasks"]]
 
-    def task_says(self, *names: str, array: int = 1) -> None:
-        """Event files as the runner makes them; a claim comes with its own."""
+    def task_says(self, *names: str, array: int = 1, job: str | None = None) -> None:
+        """Event files as the runner makes them; a claim comes with its own. ``job``: the claiming one."""
         events = self.run.paths.array(array).events
         for name in names:
             task, attempt = name.split(".")[:2]
             tag = self.run.ledger.arrays[array].tag
-            (events / f"{task}.{attempt}").write_text(f"{tag} {69 + array}_{task} n1 1 1\n")
+            (events / f"{task}.{attempt}").write_text(f"{tag} {job or 69 + array}_{task} n1 1 1\n")
             if name.count(".") > 1:
                 (events / name).hardlink_to(events / f"{task}.{attempt}")
 

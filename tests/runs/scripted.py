@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import re
 from dataclasses import dataclass, field
 from typing import Literal
 
 from hpcsweep.model import Completed
+from hpcsweep.ranges import parse_ranges
 from hpcsweep.schedulers.base import Command
 
 
@@ -20,14 +20,21 @@ class Job:
 
 @dataclass
 class ScriptedSlurm:
-    """Stands in for ``run_command``. ``told`` are the commands that change something."""
+    """Stands in for ``run_command``. ``told`` are the commands that change something; ``asked`` counts the others.
 
-    submission: Literal["taken", "refused", "limited", "taken in silence", "lost in silence"] = "taken"
+    ``taken late``: the request lies somewhere, and is a job only after ``arrive``.
+    """
+
+    submission: Literal["taken", "refused", "limited", "taken in silence", "taken late", "lost in silence"] = "taken"
     is_silent: bool = False
     has_history: bool = True
     is_deaf: bool = False  # scancel and scontrol fail
     jobs: dict[str, Job] = field(default_factory=dict)
     told: list[tuple[str, ...]] = field(default_factory=list)
+    asked: list[str] = field(default_factory=list)
+    refusals: list[str] = field(default_factory=list)  # tags of refused submissions that are on record
+    on_the_way: dict[str, Job] = field(default_factory=dict)
+    ids: int = 70
 
     def __call__(self, command: Command, *, timeout_s: float | None = None, lock_fd: int | None = None) -> Completed:
         del timeout_s, lock_fd
@@ -36,6 +43,7 @@ class ScriptedSlurm:
             return self._answer(argv, "")
         if argv[0] == "/bin/sh":
             return self._tell(argv, argv[4:])
+        self.asked.append(argv[0])
         if self.is_silent:
             return Completed(
                 argv=argv, returncode=1, stdout="", stderr="slurm_load_jobs error: Unable to contact slurm controller"
@@ -50,6 +58,19 @@ class ScriptedSlurm:
             del self.jobs[job].states[element]
             self.jobs[job].ended[element] = word
 
+    def arrive(self) -> None:
+        """What was on its way is accepted now."""
+        self.jobs.update(self.on_the_way)
+        self.on_the_way.clear()
+
+    def forget(self, job: str, *elements: int) -> None:
+        """As if it had never been, or only these elements of it."""
+        if not elements:
+            del self.jobs[job]
+        for element in elements:
+            self.jobs[job].states.pop(element, None)
+            self.jobs[job].ended.pop(element, None)
+
     def _answer(self, argv: tuple[str, ...], stdout: str, code: int | None = 0, stderr: str = "") -> Completed:
         return Completed(argv=argv, returncode=code, stdout=stdout, stderr=stderr)
 
@@ -61,12 +82,12 @@ class ScriptedSlurm:
             return self._answer(argv, "", 1, "sbatch: error: Batch job submission failed: QOSMaxSubmitJobPerUserLimit")
         if self.submission == "lost in silence":
             return self._answer(argv, "", None)
-        job = str(70 + len(self.jobs))
-        size = int(re.match(r"0-(\d+)", options.get("array", "0-0"))[1]) + 1
+        job = str(self.ids)
+        self.ids += 1
+        elements = parse_ranges(options.get("array", "0-0").partition("%")[0])
         waits_for = options.get("dependency", "afterany:").removeprefix("afterany:").split(":")
-        self.jobs[job] = Job(
-            options["job-name"], dict.fromkeys(range(size), "PENDING"), [other for other in waits_for if other]
-        )
+        into = self.on_the_way if self.submission == "taken late" else self.jobs
+        into[job] = Job(options["job-name"], dict.fromkeys(elements, "PENDING"), [other for other in waits_for if other])
         return self._answer(argv, f"{job}\n") if self.submission == "taken" else self._answer(argv, "", None)
 
     def _list(self, argv: tuple[str, ...]) -> Completed:
@@ -85,6 +106,7 @@ class ScriptedSlurm:
             for job, facts in self.jobs.items()
             for element, word in facts.ended.items()
         ]
+        lines += [f"{90 + number}|{tag}|FAILED|0:0|0|None assigned" for number, tag in enumerate(self.refusals)]
         return self._answer(argv, "\n".join(lines))
 
     def _config(self, argv: tuple[str, ...]) -> Completed:
@@ -94,4 +116,8 @@ class ScriptedSlurm:
         self.told.append(words)
         if self.is_deaf:
             return self._answer(argv, "", 1, "slurm_kill_job2() failed Unable to contact slurm controller")
+        if "--state=PENDING" in words:
+            for element in [number for number, word in self.jobs[words[1]].states.items() if word == "PENDING"]:
+                del self.jobs[words[1]].states[element]
+                self.jobs[words[1]].ended[element] = "CANCELLED"
         return self._answer(argv, "")

@@ -9,12 +9,14 @@ from hpcsweep.runs.advance import _Act
 from hpcsweep.runs.look import read_status
 
 THREE = "command: echo {{ x }}\nspace: {x: [1, 2, 3]}\n"
+STARTED = ("0.1.r0.run", "1.1.r0.run", "2.1.r0.run")
 
 
 class TestGone:
     def test_a_job_that_was_back_in_between_is_waited_for_anew(self, cluster):
         cluster.submit(THREE)
         cluster.slurm.has_history = False
+        cluster.task_says(*STARTED)
         states = dict(cluster.slurm.jobs["70"].states)
         cluster.slurm.jobs["70"].states.clear()  # one answer that does not know it
         assert cluster.states() == ["unknown"] * 3
@@ -30,6 +32,7 @@ class TestGone:
     def test_each_host_counts_by_its_own_clock(self, cluster):
         cluster.submit(THREE)
         cluster.slurm.has_history = False
+        cluster.task_says(*STARTED)
         cluster.slurm.jobs["70"].states.clear()
         cluster.now -= 1000  # the other login node's clock is late
         cluster.host = "login2"
@@ -43,6 +46,7 @@ class TestGone:
     def test_a_clock_that_was_put_back_does_not_make_it_wait_for_ever(self, cluster):
         cluster.submit(THREE)
         cluster.slurm.has_history = False
+        cluster.task_says(*STARTED)
         cluster.slurm.jobs["70"].states.clear()
         assert cluster.states() == ["unknown"] * 3
         cluster.now -= 100_000
@@ -53,6 +57,7 @@ class TestGone:
     def test_who_may_not_write_remembers_while_waiting(self, cluster, monkeypatch):
         cluster.submit(THREE)
         cluster.slurm.has_history = False
+        cluster.task_says(*STARTED)
         cluster.slurm.jobs["70"].states.clear()
         monkeypatch.setattr("hpcsweep.store.cache.put", lambda *_arguments, **_more: False)
         run = cluster.run

@@ -53,6 +53,7 @@ runs_dir: ~/runs
 umask: 027
 group: lab
 settle: 10m
+query_timeout: 20s
 """)
     assert set(values) == set(KEYS)
     assert values["command"] == "python train.py {{ params | flags }}"
