@@ -47,6 +47,7 @@ class ScriptFacts:
         default_factory=dict
     )  # task -> the attempt from which on it counts, where not the first
     watch_s: int | None = None
+    records_environment: bool = False
 
 
 def render_script(
@@ -130,6 +131,8 @@ def render_header(settings: Settings, facts: ScriptFacts) -> str:
     lines += [f"hpcsweep_{name}={'' if number is None else number}" for name, number in numbers.items()]
     if facts.watch_s is not None:
         lines.append(f"hpcsweep_watch_s={facts.watch_s}")
+    if facts.records_environment:
+        lines.append("hpcsweep_records_environment=1")
     if facts.attempts:
         lines.append(f"hpcsweep_attempts=({' '.join(f'[{task}]={attempt}' for task, attempt in facts.attempts.items())})")
     return "\n".join([*lines, "hpcsweep_chunk_hashes=(", *(f"  {digest}" for digest in facts.chunk_hashes), ")"])

@@ -33,4 +33,5 @@ def read_template(name: str) -> str:
 @cache
 def read_runner() -> str:
     """The bash functions of the task side, verbatim part of every script."""
-    return (files("hpcsweep") / "runner" / "runner.sh").read_text(encoding="utf-8")
+    folder = files("hpcsweep") / "runner"
+    return "\n".join((folder / name).read_text(encoding="utf-8") for name in ("runner.sh", "environment.sh"))

@@ -19,7 +19,7 @@
 
 hpcsweep_main() {
   hpcsweep_status=0 hpcsweep_phase=starting hpcsweep_verdict='' hpcsweep_pid='' hpcsweep_verdict_at='' hpcsweep_deadline=''
-  hpcsweep_interrupts=0 hpcsweep_messages=''
+  hpcsweep_interrupts=0 hpcsweep_messages='' hpcsweep_ended=''
   hpcsweep_self=$BASHPID
   hpcsweep_save_shell
   trap hpcsweep_on_term TERM
@@ -380,6 +380,7 @@ hpcsweep_finish() { # KIND CODE and the element's own exit status
   local now elapsed outcome try
   hpcsweep_phase=ending hpcsweep_status=$3
   hpcsweep_now now
+  now=${hpcsweep_ended:-$now}
   elapsed=$((now > hpcsweep_started ? now - hpcsweep_started : 0))
   outcome=$hpcsweep_events/$hpcsweep_name.$1.$2.$elapsed
   for try in 1 2 3; do
@@ -533,6 +534,7 @@ hpcsweep_child() {
     exit 1
   fi
   hpcsweep_tell started
+  [[ ${hpcsweep_records_environment-} != 1 ]] || hpcsweep_record_environment
   if ! declare -F hpcsweep_teardown >/dev/null; then
     hpcsweep_run_program
   fi
@@ -738,7 +740,7 @@ hpcsweep_drain() { # the first child has ended; others of its group may still be
 }
 
 hpcsweep_conclude() {
-  local word value at is_started=0 broken='' program=$hpcsweep_child_status now
+  local word value at is_started=0 broken='' program=$hpcsweep_child_status recorder='' now
   printf 'end\n' >&"$hpcsweep_pipe"
   while read -r word value <&"$hpcsweep_pipe"; do
     hpcsweep_messages+="$word $value"$'\n'
@@ -748,6 +750,7 @@ hpcsweep_conclude() {
     case $word in
       started) is_started=1 ;;
       broken) broken=$value ;;
+      recording) recorder="$value $at" ;;
       program)
         program=$value
         # A signal that came during the teardown ended no program.
@@ -755,6 +758,11 @@ hpcsweep_conclude() {
         ;;
     esac
   done <<<"$hpcsweep_messages"
+  if [[ -n $recorder ]]; then
+    hpcsweep_now hpcsweep_ended # what follows is not the program's time
+    # shellcheck disable=SC2086 # two words
+    hpcsweep_await_record $recorder
+  fi
   if [[ $hpcsweep_verdict == interrupted ]]; then
     hpcsweep_now now
     if hpcsweep_is_cancelled; then

@@ -84,6 +84,7 @@ class ArrayWriter:
             enforces_time_limit=not run.scheduler.enforces_time_limit,
             condition="" if last is None or array.awaits is None else last.when,
             total=array.awaits or 0,
+            records_environment=not run.paths.task_environment.exists(),
             attempts={} if array.awaits is None else self._later_attempts(),
         )
 

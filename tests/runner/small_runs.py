@@ -103,7 +103,11 @@ class Run:
         } | header
         lines = ["#!/bin/bash", "{", before]
         lines += [f"hpcsweep_{name}={quote(str(value))}" for name, value in values.items()]
-        lines += [f"hpcsweep_chunk_hashes=({' '.join(hashes)})", RUNNER.read_text()]
+        lines += [
+            f"hpcsweep_chunk_hashes=({' '.join(hashes)})",
+            RUNNER.read_text(),
+            RUNNER.with_name("environment.sh").read_text(),
+        ]
         if setup:
             lines.append("hpcsweep_setup() {\n" + setup + "\n}")
         if teardown:
