@@ -208,7 +208,7 @@ def _arrays_to_submit_again(fold: Fold, policy: Policy, now: float) -> list[Subm
         if view.is_forgotten and view.element is not None:
             forgotten.setdefault(view.array, set()).add(view.element)
     for array in fold.ledger.arrays.values():
-        if array.number in fold.evidence.unread:
+        if array.number in fold.evidence.unread and array.submission != "planned":
             continue  # who cannot read what its tasks did starts nothing of it
         if array.settled:
             continue

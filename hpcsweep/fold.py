@@ -103,6 +103,8 @@ class Fold:
         if task not in ledger.current:
             if task in ledger.withdrawn:
                 return TaskView(index=task, state=State.CANCELLED, reason="cancelled before it was submitted")
+            if ledger.missing:
+                return TaskView(index=task, state=State.UNKNOWN, reason=ledger.missing[0])
             return TaskView(index=task, state=State.NEW)
         array, position = ledger.current[task]
         attempt = array.attempt_of(task)
@@ -127,7 +129,7 @@ class Fold:
         )
         if record is not None and record.outcome is not None:
             return self._from_outcome(base, array, element, record)
-        if array.number in self.evidence.unread:
+        if array.is_found or (array.number in self.evidence.unread and array.submission != "planned"):
             return self._without_records(base, array, element)
         is_started = record is not None and (record.running or record.claimed) and (task, attempt) not in self.ledger.revoked
         ended = array.seen.get(element)
@@ -159,9 +161,11 @@ class Fold:
             return self._from_live(base, live, is_started=False)
         if (base.index, base.attempt) in self.ledger.revoked:
             return self._never_started(base, "revoked before it started")
+        if array.is_found:
+            return replace(base, reason=self.ledger.missing[0] if self.ledger.missing else "")
         word = self._history.get((array.number, element))
         said = f"; the scheduler says {word.raw or word.state}" if word is not None else ""
-        is_over = array.settled or array.submission in ("planned", "refused")
+        is_over = array.settled or array.submission == "refused"
         return replace(
             base,
             reason=f"its record cannot be read{said}: {self.evidence.unread[array.number]}",

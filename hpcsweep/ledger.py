@@ -8,10 +8,11 @@ from typing import Any, Literal
 
 from hpcsweep.events import FINALLY
 from hpcsweep.model import Request
-from hpcsweep.ranges import parse_ranges
+from hpcsweep.ranges import MOST_NUMBERS, parse_ranges
 from hpcsweep.schedulers.base import Seen
 from hpcsweep.states import State
 
+_TEXTS = {"gpu_type", "partition", "account", "qos"}
 Submission = Literal["planned", "submitting", "uncertain", "submitted", "refused"]
 
 
@@ -42,6 +43,7 @@ class Array:
     seen: dict[int, Seen] = field(default_factory=dict)  # element -> an end that only the scheduler knows
     returned: set[int] = field(default_factory=set)  # elements that came and went without starting their task
     settled: bool = False  # every element's end is recorded: the scheduler need not be asked again
+    is_found: bool = False  # the journal has lost it: its folder is all that tells of it
 
     @property
     def size(self) -> int:
@@ -121,6 +123,7 @@ class Ledger:
     is_finished: bool = False
     unknown_events: int = 0
     damaged_events: int = 0
+    missing: list[str] = field(default_factory=list)  # what the journal must have said and does not: nobody may act on the rest
 
     def replay(self, events: Iterable[Mapping[str, Any]]) -> Ledger:
         """Fold ``events`` (the journal's lines) in; unknown and damaged ones are counted and passed over."""
@@ -131,9 +134,26 @@ class Ledger:
                 continue
             try:
                 handler(self, event)
-            except (KeyError, ValueError, TypeError):
+            except (KeyError, ValueError, TypeError, AttributeError, OverflowError):
                 self.damaged_events += 1
+                self._miss(event)
         return self
+
+    def _miss(self, event: Mapping[str, Any]) -> None:
+        """A line that cannot be read tells at least of an array that ought to be known."""
+        number = event.get("array")
+        if isinstance(number, int) and number not in self.arrays:
+            text = f"the journal does not say what array {number:03d} is"
+            if text not in self.missing:
+                self.missing.append(text)
+
+    def add_found(self, array: Array) -> None:
+        """Take in an array of which only its folder tells; later attempts of tasks outrank earlier ones."""
+        self.arrays[array.number] = array
+        for position, task in enumerate(array.tasks):
+            known = self.current.get(task)
+            if known is None or known[0].attempt_of(task) < array.attempt_of(task):
+                self.current[task] = (array, position)
 
     def live_arrays(self) -> list[Array]:
         """Arrays that the scheduler may still have something of."""
@@ -164,11 +184,54 @@ class Ledger:
 
 def request_from_json(data: Mapping[str, Any]) -> Request:
     """The request that a ``planned`` event holds; names of a newer version are passed over."""
-    return Request(**{name: data[name] for name in Request.__dataclass_fields__ if name in data})
+    values = {name: data[name] for name in Request.__dataclass_fields__ if name in data}
+    for name, value in values.items():
+        if value is not None and (isinstance(value, bool) or not isinstance(value, str if name in _TEXTS else int)):
+            raise ValueError(f"{name}: {value!r} is no value for it")
+    return Request(**values)
 
 
 def _created(ledger: Ledger, event: Mapping[str, Any]) -> None:
-    ledger.total = int(event["tasks"])
+    ledger.total = _count(event["tasks"])
+
+
+def _count(value: object) -> int:
+    """A number of things that a run can have."""
+    if not isinstance(value, int) or not 0 <= value <= MOST_NUMBERS:
+        raise ValueError(f"{value!r} is no count")
+    return value
+
+
+def _time(event: Mapping[str, Any]) -> float:
+    """When it was written, epoch seconds."""
+    at = float(event["at"])
+    if not 0 <= at < 1e11:
+        raise ValueError(f"{at!r} is no time")
+    return at
+
+
+def _numbers(ranges: object, below: int) -> list[int]:
+    """``"0-2,5"`` -> [0, 1, 2, 5], each once; a damaged line shall not fill the memory."""
+    if not isinstance(ranges, str):
+        raise TypeError("no ranges")
+    numbers: list[int] = []
+    for number in parse_ranges(ranges):
+        if number >= below or len(numbers) >= below:
+            raise ValueError(f"{number} is none of {below}")
+        numbers.append(number)
+    return numbers
+
+
+def _texts(value: object) -> tuple[str, ...]:
+    if not isinstance(value, list) or not all(isinstance(item, str) for item in value):
+        raise ValueError("no list of texts")
+    return tuple(value)
+
+
+def _maybe(event: Mapping[str, Any], name: str, *kinds: type) -> Any:
+    """A field that may be absent or null, of one of these kinds (None for one of another)."""
+    value = event.get(name)
+    return value if isinstance(value, kinds) and not isinstance(value, bool) else None
 
 
 def _extended(ledger: Ledger, event: Mapping[str, Any]) -> None:
@@ -198,17 +261,21 @@ def _adopted(ledger: Ledger, event: Mapping[str, Any]) -> None:
 
 
 def _planned(ledger: Ledger, event: Mapping[str, Any]) -> None:
-    number = int(event["array"])
+    number = _count(event["array"])
     if number in ledger.arrays:
         return
-    kind = event.get("kind", "tasks")
-    tasks = [FINALLY] if kind == "finally" else list(parse_ranges(event["tasks"]))
+    kind: Literal["tasks", "finally"] = "finally" if event.get("kind", "tasks") == "finally" else "tasks"
+    tasks = [FINALLY] if kind == "finally" else _numbers(event["tasks"], ledger.total)
+    if not tasks:
+        raise ValueError("an array without tasks")
     attempts = {
         task: int(attempt)
         for attempt, ranges in event.get("attempts", {}).items()
         if int(attempt) != 1
-        for task in (tasks if kind == "finally" else parse_ranges(ranges))
+        for task in (tasks if kind == "finally" else _numbers(ranges, ledger.total))
     }
+    if not isinstance(event["tag"], str):
+        raise TypeError("the tag is no text")
     array = Array(
         number=number,
         tag=event["tag"],
@@ -216,9 +283,9 @@ def _planned(ledger: Ledger, event: Mapping[str, Any]) -> None:
         attempts=attempts,
         kind=kind,
         request=request_from_json(event.get("request", {})),
-        planned_at=float(event["at"]),
-        after=tuple(event.get("after", ())),
-        awaits=event.get("awaits"),
+        planned_at=_time(event),
+        after=_texts(event.get("after", [])),
+        awaits=_maybe(event, "awaits", int),
         is_single=bool(event.get("single")),
     )
     ledger.arrays[number] = array
@@ -231,9 +298,9 @@ def _planned(ledger: Ledger, event: Mapping[str, Any]) -> None:
 def _submitting(ledger: Ledger, event: Mapping[str, Any]) -> None:
     array = ledger.arrays[event["array"]]
     if array.submission in ("planned", "uncertain", "refused", "submitting") or array.forgotten:
-        array.submission, array.submitted_at = "submitting", float(event["at"])
-        array.waits_for = tuple(event.get("waits_for", ()))
-        array.part = frozenset(parse_ranges(event["elements"])) if "elements" in event else None
+        array.submission, array.submitted_at = "submitting", _time(event)
+        array.waits_for = _texts(event.get("waits_for", []))
+        array.part = frozenset(_numbers(event["elements"], array.size)) if "elements" in event else None
 
 
 def _submitted(ledger: Ledger, event: Mapping[str, Any]) -> None:
@@ -257,24 +324,24 @@ def _duplicate(ledger: Ledger, event: Mapping[str, Any]) -> None:
 
 def _forgotten(ledger: Ledger, event: Mapping[str, Any]) -> None:
     array = ledger.arrays[event["array"]]
-    array.forgotten |= frozenset(parse_ranges(event["elements"]))
+    array.forgotten |= frozenset(_numbers(event["elements"], array.size))
     array.times_forgotten += 1
     array.message = str(event.get("message", ""))
 
 
 def _refused(ledger: Ledger, event: Mapping[str, Any]) -> None:
     array = ledger.arrays[event["array"]]
-    array.submission, array.message, array.is_curable = "refused", event.get("message", ""), bool(event.get("curable"))
+    array.submission, array.message, array.is_curable = "refused", str(event.get("message", "")), bool(event.get("curable"))
 
 
 def _uncertain(ledger: Ledger, event: Mapping[str, Any]) -> None:
     array = ledger.arrays[event["array"]]
-    array.submission, array.message = "uncertain", event.get("message", "")
+    array.submission, array.message = "uncertain", str(event.get("message", ""))
 
 
 def _seen(ledger: Ledger, event: Mapping[str, Any]) -> None:
     array = ledger.arrays[event["array"]]
-    elements = tuple(parse_ranges(event["elements"]))
+    elements = tuple(_numbers(event["elements"], array.size))
     try:
         state = State(event["state"])
     except ValueError:
@@ -284,18 +351,18 @@ def _seen(ledger: Ledger, event: Mapping[str, Any]) -> None:
         job=array.job or "",
         elements=elements,
         state=state,
-        raw=event.get("raw", ""),
-        reason=event.get("reason", ""),
-        node=event.get("node", ""),
-        exit_code=event.get("exit_code"),
-        signal=event.get("signal"),
-        elapsed_s=event.get("elapsed_s"),
+        raw=str(event.get("raw", "")),
+        reason=str(event.get("reason", "")),
+        node=str(event.get("node", "")),
+        exit_code=_maybe(event, "exit_code", int),
+        signal=_maybe(event, "signal", int),
+        elapsed_s=_maybe(event, "elapsed_s", int, float),
     )
     array.seen.update(dict.fromkeys(elements, seen))
 
 
 def _returned(ledger: Ledger, event: Mapping[str, Any]) -> None:
-    ledger.arrays[event["array"]].returned |= set(parse_ranges(event["elements"]))
+    ledger.arrays[event["array"]].returned |= set(_numbers(event["elements"], ledger.arrays[event["array"]].size))
 
 
 def _settled(ledger: Ledger, event: Mapping[str, Any]) -> None:
@@ -303,7 +370,7 @@ def _settled(ledger: Ledger, event: Mapping[str, Any]) -> None:
 
 
 def _cancel(ledger: Ledger, event: Mapping[str, Any]) -> None:
-    for task in parse_ranges(event["tasks"]):
+    for task in _numbers(event["tasks"], ledger.total):
         if task in ledger.wanted or task not in ledger.current:
             ledger.withdrawn.add(task)
             ledger.wanted.discard(task)
@@ -323,16 +390,16 @@ def _held(ledger: Ledger, _event: Mapping[str, Any]) -> None:
 
 def _released(ledger: Ledger, event: Mapping[str, Any]) -> None:
     ledger.is_held = False
-    ledger.released_failures = int(event.get("failures", ledger.released_failures))
+    ledger.released_failures = _count(event.get("failures", ledger.released_failures))
     ledger.is_canary_released |= bool(event.get("canary", True))
 
 
 def _throttled(ledger: Ledger, event: Mapping[str, Any]) -> None:
-    ledger.at_once = int(event["at_once"])
+    ledger.at_once = _count(event["at_once"])
 
 
 def _resubmit(ledger: Ledger, event: Mapping[str, Any]) -> None:
-    tasks = set(parse_ranges(event["tasks"]))
+    tasks = set(_numbers(event["tasks"], ledger.total))
     ledger.withdrawn -= tasks | {FINALLY}
     if event.get("finally"):
         tasks.add(FINALLY)
@@ -342,7 +409,7 @@ def _resubmit(ledger: Ledger, event: Mapping[str, Any]) -> None:
 
 def _revoked(ledger: Ledger, event: Mapping[str, Any]) -> None:
     attempt = int(event["attempt"])
-    ledger.revoked |= {(task, attempt) for task in parse_ranges(event["tasks"])}
+    ledger.revoked |= {(task, attempt) for task in _numbers(event["tasks"], ledger.total)}
     if event.get("finally"):
         ledger.revoked.add((FINALLY, attempt))
 

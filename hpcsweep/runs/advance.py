@@ -218,7 +218,10 @@ class _Act:
                 case EndAttempts():
                     came_to_an_end |= end_attempts(self.turn, self.fold, action)
                 case SubmitAgain():
-                    self._submit(self.turn.run.ledger.arrays[action.array], action.elements)
+                    array = self.turn.run.ledger.arrays[action.array]
+                    if array.submission == "planned" and not self.turn.run.paths.array(array.number).script.exists():
+                        self._writer.write(array)  # a crash came before the script, which is written last
+                    self._submit(array, action.elements)
                 case CancelDuplicate():
                     array = self.turn.run.ledger.arrays[action.array]
                     self._tell(self.turn.run.scheduler.cancel_pending_cmds(array.tag, action.job))
@@ -237,10 +240,9 @@ class _Act:
                         self._submit(self._plan_array(action, tasks))
 
     def _plan_array(self, action: PlanArray, tasks: tuple[int, ...]) -> Array:
-        """Write the array's files, then the intent."""
+        """Write the intent, then the array's files: a folder that the journal does not know means that the journal is damaged."""
         run = self.turn.run
         array = new_array(run, replace(action, tasks=tasks), run.ledger.next_array(), self.after)
-        self._writer.write(array)
         by_attempt: dict[int, list[int]] = {}
         for task in tasks:
             by_attempt.setdefault(array.attempt_of(task), []).append(task)
@@ -258,6 +260,7 @@ class _Act:
                 **({"single": True} if array.is_single else {}),
             }
         )
+        self._writer.write(array)
         return run.ledger.arrays[array.number]
 
     def _tell(self, commands: Iterable[Command]) -> None:

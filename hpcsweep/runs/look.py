@@ -5,7 +5,9 @@ from __future__ import annotations
 import time
 
 from hpcsweep.decide import Decision, decide, policy_of
+from hpcsweep.errors import HpcsweepError
 from hpcsweep.fold import Fold
+from hpcsweep.model import Request
 from hpcsweep.runs.observe import observe
 from hpcsweep.runs.run import Run
 from hpcsweep.runs.status import Status, make_status
@@ -14,7 +16,11 @@ from hpcsweep.runs.status import Status, make_status
 def look(run: Run) -> tuple[Fold, Decision]:
     """What is, and what ``advance`` would do now. The site's limits are not asked for."""
     fold = observe(run)
-    return fold, decide(fold, policy_of(run.settings, settle_s=run.settle_s), run.request_of, time.time())
+    policy, now = policy_of(run.settings, settle_s=run.settle_s), time.time()
+    try:
+        return fold, decide(fold, policy, run.request_of, now)
+    except HpcsweepError:  # tasks.jsonl is damaged: what would be submitted cannot be told, but that something would be
+        return fold, decide(fold, policy, lambda _task: Request(), now)
 
 
 def read_status(run: Run) -> Status:

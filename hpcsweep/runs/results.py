@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 from hpcsweep.collect import CollectTask, collect, is_final
@@ -17,7 +18,8 @@ from hpcsweep.runs.run import Run
 
 def collect_run(run: Run, *, by_step: bool) -> Table:
     """Join every task's parameters with what it wrote. Parameters stand in the order of the space."""
-    return collect(gather_run(run, with_steps=by_step), by_step=by_step)
+    table = collect(gather_run(run, with_steps=by_step), by_step=by_step)
+    return replace(table, notes=(*run.problems, *run.tasks_problems, *table.notes))
 
 
 def gather_run(
@@ -31,7 +33,7 @@ def gather_run(
         on_progress: told how many tasks have been read, and of how many.
     """
     fold = observe(run)
-    by_index = {task.index: task for task in run.tasks}
+    by_index = {task.index: task for task in run.shown_tasks}
     files_of = _files_of(run)
     found = []
     for number, view in enumerate(fold.views):

@@ -14,6 +14,7 @@ from typing import Any
 from hpcsweep.errors import HpcsweepError
 from hpcsweep.ledger import Ledger
 from hpcsweep.model import Request, Settings, Task
+from hpcsweep.runs.salvage import complete_ledger, salvage_tasks
 from hpcsweep.schedulers import Site, make_scheduler
 from hpcsweep.schedulers.base import Scheduler
 from hpcsweep.store import (
@@ -74,8 +75,10 @@ class Run:
 
     @cached_property
     def ledger(self) -> Ledger:
-        """The journal, replayed."""
-        return Ledger().replay(self.journal.events)
+        """The journal, replayed, and what other files tell where it has lost something."""
+        ledger = Ledger().replay(self.journal.events)
+        complete_ledger(self.paths, ledger, str(self.info.get("tag", self.name)))
+        return ledger
 
     @cached_property
     def journal(self) -> JournalReading:
@@ -98,6 +101,31 @@ class Run:
                 "bring the file back from a backup",
             )
         return tasks
+
+    @cached_property
+    def shown_tasks(self) -> list[Task]:
+        """All tasks, by index, for those who look only: of a damaged tasks.jsonl what can be told."""
+        return self._salvaged[0]
+
+    @cached_property
+    def problems(self) -> list[str]:
+        """What is wrong with the run's own files, as far as it was met."""
+        problems = [*self.journal.problems, *self.ledger.missing]
+        if self.ledger.damaged_events:
+            problems.append(f"{self.ledger.damaged_events} lines of the journal are damaged and were passed over")
+        return problems
+
+    @cached_property
+    def _salvaged(self) -> tuple[list[Task], list[str]]:
+        try:
+            return self.tasks, []
+        except HpcsweepError:
+            return salvage_tasks(self.paths, self.ledger.total)
+
+    @property
+    def tasks_problems(self) -> list[str]:
+        """What is wrong with tasks.jsonl, as :attr:`shown_tasks` met it."""
+        return self._salvaged[1]
 
     @cached_property
     def scheduler(self) -> Scheduler:
@@ -175,6 +203,19 @@ class Run:
     def is_in_place(self) -> bool:
         """False: the folder was moved or copied; its jobs know it by its recorded path."""
         return is_in_place(self.paths, self.recorded_path)
+
+    def check_journal(self) -> None:
+        """Refuse to act on a journal that has lost what was submitted: it might run twice.
+
+        Raises:
+            HpcsweepError: with what it does not say.
+        """
+        if self.ledger.missing:
+            raise HpcsweepError(
+                f"{self.name} cannot be changed, for its journal is damaged: {'; '.join(self.ledger.missing[:3])}",
+                f"bring {', '.join(path.name for path in self.paths.journals()) or 'state.jsonl'} back from a backup; "
+                f"hpcsweep verify {self.handle} says what can still be trusted, and the table can still be collected",
+            )
 
     def check_in_place(self) -> None:
         """Refuse to act on a run that was moved or copied: its jobs know it by its old path.

@@ -43,9 +43,7 @@ def make_status(run: Run, fold: Fold, decision: Decision) -> Status:
     counts: dict[State, int] = {}
     for view in fold.views:
         counts[view.state] = counts.get(view.state, 0) + 1
-    problems = list(run.journal.problems)
-    if fold.ledger.damaged_events:
-        problems.append(f"{fold.ledger.damaged_events} lines of the journal are damaged and were passed over")
+    problems = list(run.problems)
     problems += [f"array {number:03d}: {why}" for number, why in sorted(fold.evidence.unread.items())]
     return Status(
         run=run.name,
@@ -102,6 +100,7 @@ def status_json(run: Run, status: Status, tasks: Sequence[int] | None = None) ->
         "eta_s": status.eta_s,
         "scheduler_message": status.scheduler_message,
         "code": _code_json(run),
+        "problems": [*status.problems, *run.tasks_problems],
     }
 
 
@@ -129,7 +128,7 @@ def _finally_json(status: Status) -> dict[str, Any] | None:
 
 def _task_json(run: Run, status: Status, index: int) -> dict[str, Any]:
     view = status.fold.views[index]
-    task = run.tasks[index]
+    task = run.shown_tasks[index]
     facts = claim_facts(run, view)
     elapsed_s = view.elapsed_s
     if elapsed_s is None and view.state is State.RUNNING and facts is not None and facts.epoch:

@@ -41,7 +41,9 @@ def open_turn(run: Run, *, wait_s: float, command: str) -> Iterator[Turn]:
     with (
         sharing(run.settings.umask),
         acquire(run.paths, wait_s=wait_s, command=f"hpcsweep {command}") as lock,
-        Journal(run.paths, lock, time.time()) as journal,
     ):
         run.forget_ledger()
-        yield Turn(run=run, lock=lock, journal=journal)
+        run.check_journal()  # before a journal is opened, and so perhaps made
+        with Journal(run.paths, lock, time.time()) as journal:
+            run.forget_ledger()
+            yield Turn(run=run, lock=lock, journal=journal)

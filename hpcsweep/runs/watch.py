@@ -40,6 +40,7 @@ class Watch:
         """Look once; advance when *decide* has something to do and nobody else is changing the run."""
         run = self._run
         run.forget_ledger()
+        run.check_journal()  # nothing will ever become of it: who waits shall hear of it
         fold, decision = look(run)
         is_uncertain = any(array.is_uncertain for array in run.ledger.arrays.values())
         has_ended = decision.is_finished and not run.ledger.is_finished

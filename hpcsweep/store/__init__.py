@@ -4,14 +4,17 @@ from hpcsweep.store import cache
 from hpcsweep.store.attempts import ClaimFacts, give_up, give_up_all, mark_cancel, parse_claim, read_claim, revoke, revoke_all
 from hpcsweep.store.files import create_exclusively, read_bytes, read_text, sharing, write_atomically
 from hpcsweep.store.journal import Journal, JournalReading, read_events, write_first_events
-from hpcsweep.store.layout import CODE_DIFF, ArrayPaths, EventsGone, RunPaths, absolute_as_written, list_events
+from hpcsweep.store.layout import CODE_DIFF, ArrayPaths, EventsGone, RunPaths, absolute_as_written, list_arrays, list_events
 from hpcsweep.store.lock import RunLock, acquire
 from hpcsweep.store.run_files import (
     FORMAT,
+    Block,
     append_tasks,
     counted_bytes,
     make_array_folders,
+    read_blocks,
     read_run_json,
+    read_sound_tasks,
     read_tasks,
     write_chunks,
     write_run_json,
@@ -31,6 +34,7 @@ __all__ = [
     "CODE_DIFF",
     "FORMAT",
     "ArrayPaths",
+    "Block",
     "ClaimFacts",
     "EventsGone",
     "Journal",
@@ -50,16 +54,19 @@ __all__ = [
     "give_up",
     "give_up_all",
     "is_in_place",
+    "list_arrays",
     "list_events",
     "list_runs",
     "make_array_folders",
     "mark_cancel",
     "missing_folders",
     "parse_claim",
+    "read_blocks",
     "read_bytes",
     "read_claim",
     "read_events",
     "read_run_json",
+    "read_sound_tasks",
     "read_tasks",
     "read_text",
     "revoke",

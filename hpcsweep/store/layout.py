@@ -168,6 +168,16 @@ def journal_number(path: Path) -> int:
     return int(match.group(1) or 1)
 
 
+def list_arrays(paths: RunPaths) -> list[int]:
+    """The numbers of the arrays that have a script on disk, ascending; none where the folder cannot be listed."""
+    try:
+        names = os.listdir(paths.arrays_dir)  # noqa: PTH208 - names are all that is wanted
+    except OSError:
+        return []
+    numbers = {int(name) for name in names if re.fullmatch(r"[0-9]{3,9}", name)} - {0}
+    return [number for number in sorted(numbers) if os.path.lexists(paths.array(number).script)]
+
+
 def list_events(array: ArrayPaths) -> list[str]:
     """The names of an array's event files, in no order. No file is opened.
 

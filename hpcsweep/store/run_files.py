@@ -6,11 +6,14 @@ import contextlib
 import hashlib
 import json
 import os
+import re
+import shlex
 from collections.abc import Iterable, Mapping
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from hpcsweep._version import __version__
 from hpcsweep.errors import HpcsweepError
+from hpcsweep.events import FINALLY
 from hpcsweep.model import Task
 from hpcsweep.store.files import (
     create_exclusively,
@@ -26,6 +29,12 @@ from hpcsweep.store.layout import ArrayPaths, RunPaths
 if TYPE_CHECKING:
     from pathlib import Path
 
+_BLOCK = re.compile(
+    r"^if \(\(hpcsweep_position == (?P<position>[0-9]{1,9})\)\); then\n"
+    r"hpcsweep_task=(?P<task>finally|[0-9]{1,9}) hpcsweep_attempt=(?P<attempt>[1-9][0-9]{0,8}) hpcsweep_point=(?:''|(?P<point>[0-9a-f]+))\n"
+    r"hpcsweep_params=(?P<params>'.*)$",
+    re.MULTILINE,
+)
 FORMAT = 1
 """The format of a run directory that this version writes; it reads all up to this one."""
 
@@ -116,18 +125,85 @@ def _parse_tasks(path: Path, data: bytes, start: int, end: int | None, total: in
             continue
         if total is not None and len(tasks) >= total:
             break
-        try:
-            fields = json.loads(line)
-            tasks.append(Task(index=fields["index"], id=fields["id"], params=fields["params"]))
-        except (ValueError, KeyError, TypeError, RecursionError) as error:
-            if number == len(lines):
-                break
+        task = _parse_task(line)
+        if task is not None:
+            tasks.append(task)
+        elif number == len(lines):
+            break
+        else:
             number += data.count(b"\n", 0, start)  # noqa: PLW2901 - as an editor counts
             raise HpcsweepError(
                 f'{path}:{number}: this line is damaged: expected {{"index": ..., "id": ..., "params": ...}}',
-                "bring the file back from a backup; the run cannot be used without it",
-            ) from error
+                "bring the file back from a backup; `hpcsweep verify` says what can still be trusted",
+            )
     return tasks
+
+
+def read_sound_tasks(path: Path) -> tuple[dict[int, Task], list[str]]:
+    """What can be read of ``tasks.jsonl``, however damaged: its tasks by index, and sentences on what is wrong with it."""
+    try:
+        lines = read_bytes(path).split(b"\n")
+    except HpcsweepError as error:
+        return {}, [error.message]
+    tasks: dict[int, Task] = {}
+    problems: list[str] = []
+    for number, line in enumerate(lines, 1):
+        task = _parse_task(line) if line else None
+        if task is not None:
+            tasks[task.index] = task  # the last one counts: an `extend` that was interrupted leaves lines that do not
+        elif line:
+            problems.append(
+                f"{path.name}:{number}: this line is damaged"
+                if task is None
+                else f"{path.name}:{number}: task {task.index} again"
+            )
+    return tasks, problems
+
+
+def _parse_task(line: bytes) -> Task | None:
+    """``{"index": 0, "id": "8f3a2b1c00aa11bb", "params": {"lr": 0.1}}`` -> the task; None for anything else."""
+    try:
+        data = json.loads(line)
+        task = Task(index=data["index"], id=data["id"], params=data["params"])
+    except (ValueError, KeyError, TypeError, RecursionError):
+        return None
+    is_sound = type(task.index) is int and task.index >= 0 and isinstance(task.id, str) and isinstance(task.params, dict)
+    return task if is_sound else None
+
+
+class Block(NamedTuple):
+    """One position of an array, as its chunk has it. ``params`` is None where the text of them cannot be read."""
+
+    position: int
+    task: int
+    attempt: int
+    point: str
+    params: dict[str, Any] | None
+
+
+def read_blocks(array: ArrayPaths) -> list[Block]:
+    """What the chunks of an array say of its positions: all there is when journal or tasks.jsonl are lost. Chunks that cannot be read are passed over."""
+    blocks: list[Block] = []
+    for path in sorted(array.chunks.glob("[0-9]*.sh")):
+        try:
+            text = path.read_bytes().decode("utf-8", "surrogateescape")
+        except OSError:
+            continue
+        # Blocks follow each other by position, so that a text in a parameter that looks like one is none.
+        for match in _BLOCK.finditer(text):
+            if not blocks or int(match["position"]) > blocks[-1].position:
+                task = FINALLY if match["task"] == "finally" else int(match["task"])
+                params = _parse_params(match["params"])
+                blocks.append(Block(int(match["position"]), task, int(match["attempt"]), match["point"] or "", params))
+    return blocks
+
+
+def _parse_params(quoted: str) -> dict[str, Any] | None:
+    try:
+        data = json.loads(shlex.split(quoted)[0])
+    except (ValueError, IndexError, RecursionError):
+        return None
+    return data if isinstance(data, dict) else None
 
 
 def write_run_json(paths: RunPaths, facts: Mapping[str, Any]) -> None:

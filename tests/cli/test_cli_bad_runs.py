@@ -129,7 +129,11 @@ class TestDamaged:
             code, _out, err = call(*words)
             assert code in (0, 1), words
             assert "bug" not in err, (words, err)
-        assert call("status", "--json")[0] == 1
+        told = json.loads(call("status", "--json")[1])
+        assert [task["params"] for task in told["tasks"]] == [
+            {"x": number} for number in range(4)
+        ]  # what was submitted tells them
+        assert "tasks.jsonl" in " ".join(told["problems"])
         assert "tasks.jsonl" in call("collect", "--csv")[2]
 
     def test_no_journal(self, copy, call):

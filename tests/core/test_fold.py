@@ -261,11 +261,9 @@ class TestRecordsThatCannotBeRead:
         scene.live = [scene.seen(State.PENDING, 1), scene.seen(State.RUNNING, 2)]
         assert states(self.unread(scene, is_gone=True)) == [State.TIMEOUT, State.PENDING, State.RUNNING]
 
-    @pytest.mark.parametrize("submission", ["planned", "refused", "uncertain"])
+    @pytest.mark.parametrize("submission", ["refused", "uncertain"])
     def test_nothing_is_submitted_from_a_folder_that_is_gone(self, scene, submission):
-        scene.plan(job=None)
-        if submission != "planned":
-            scene.write({"event": submission, "array": 1, "message": "no", "curable": True})
+        scene.plan(job=None).write({"event": submission, "array": 1, "message": "no", "curable": True})
         fold = self.unread(scene, is_gone=True)
         assert decide(fold, Policy(settle_s=0.0), lambda _task: Request(), NOW).actions == ()
 
