@@ -202,6 +202,13 @@ def _count(value: object) -> int:
     return value
 
 
+def _size(value: object) -> int:
+    """Bytes of a file."""
+    if not isinstance(value, int) or not 0 <= value < 2**63:
+        raise ValueError(f"{value!r} is no size")
+    return value
+
+
 def _time(event: Mapping[str, Any]) -> float:
     """When it was written, epoch seconds."""
     at = float(event["at"])
@@ -236,11 +243,11 @@ def _maybe(event: Mapping[str, Any], name: str, *kinds: type) -> Any:
 
 def _extended(ledger: Ledger, event: Mapping[str, Any]) -> None:
     extension = Extension(
-        at=float(event["at"]),
-        first=int(event["first"]),
-        total=int(event["tasks"]),
-        offset=int(event["offset"]),
-        size=int(event["bytes"]),
+        at=_time(event),
+        first=_count(event["first"]),
+        total=_count(event["tasks"]),
+        offset=_size(event["offset"]),
+        size=_size(event["bytes"]),
         names=tuple(str(name) for name in event.get("names", ())),
     )
     if extension.total <= ledger.total:
@@ -256,7 +263,7 @@ def _extended(ledger: Ledger, event: Mapping[str, Any]) -> None:
 
 def _adopted(ledger: Ledger, event: Mapping[str, Any]) -> None:
     texts = {name: str(event[name]) for name in ("path", "host", "tag", "cwd")}
-    ledger.adoptions.append(Adoption(at=float(event["at"]), uid=str(event.get("uid", "")), **texts))
+    ledger.adoptions.append(Adoption(at=_time(event), uid=str(event.get("uid", "")), **texts))
     ledger.is_finished = False
 
 

@@ -77,7 +77,8 @@ class Run:
     def ledger(self) -> Ledger:
         """The journal, replayed, and what other files tell where it has lost something."""
         ledger = Ledger().replay(self.journal.events)
-        complete_ledger(self.paths, ledger, str(self.info.get("tag", self.name)))
+        tag = ledger.adoptions[-1].tag if ledger.adoptions else str(self.info.get("tag", self.name))
+        complete_ledger(self.paths, ledger, tag)
         return ledger
 
     @cached_property

@@ -152,11 +152,7 @@ def read_sound_tasks(path: Path) -> tuple[dict[int, Task], list[str]]:
         if task is not None:
             tasks[task.index] = task  # the last one counts: an `extend` that was interrupted leaves lines that do not
         elif line:
-            problems.append(
-                f"{path.name}:{number}: this line is damaged"
-                if task is None
-                else f"{path.name}:{number}: task {task.index} again"
-            )
+            problems.append(f"{path.name}:{number}: this line is damaged")
     return tasks, problems
 
 
