@@ -145,9 +145,8 @@ class Fold:
             return self._unsubmitted(base, array, element)
         if not is_started and element in array.forgotten and self.evidence.live is None:
             return self._forgotten(base, array)
-        if (
-            array.settled
-        ):  # every task of it had said, or the journal, how it ended: an end that is not there now was taken away
+        if array.settled and (array.number, element) not in self._live:
+            # Every task of it had said, or the journal, how it ended: an end that is not there now was taken away.
             reason = f"its record is gone from {_events_name(array)}: it had ended, and nobody knows how"
             return replace(base, reason=reason, is_record_gone=True)
         return self._from_scheduler(base, array, element, is_started=is_started)
