@@ -8,11 +8,13 @@ import signal
 import subprocess
 import tempfile
 import time
+from collections import Counter
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
+from _pytest.terminal import TerminalReporter
 from hypothesis import HealthCheck, settings
 
 # Time is never judged: a busy machine is no fault. In CI the same examples each time, so that a red run is about the change.
@@ -29,6 +31,28 @@ settings.load_profile("hpcsweep")
 signal.signal(signal.SIGINT, signal.default_int_handler)
 for number in (signal.SIGHUP, signal.SIGQUIT, signal.SIGTERM):
     signal.signal(number, signal.SIG_DFL)
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption("--every-step", action="store_true", help="kill commands at each of their steps, not only at some (long)")
+
+
+@pytest.fixture
+def every_step(pytestconfig: pytest.Config) -> bool:
+    """Whether all steps are tried at which something can be killed, or some."""
+    return bool(pytestconfig.getoption("every_step"))
+
+
+def pytest_terminal_summary(terminalreporter: TerminalReporter) -> None:
+    """How many points were tried, of those tests that record ``killed``: [where, what, killed or interrupted, how many]."""
+    counts: Counter[tuple[str, str]] = Counter()
+    for report in [*terminalreporter.getreports("passed"), *terminalreporter.getreports("failed")]:
+        for where, what, how, number in [value for name, value in report.user_properties if name == "killed"]:
+            counts[f"{how} on {where}", what] += number
+    for group in sorted({group for group, _what in counts}):
+        parts = {what: number for (other, what), number in counts.items() if other == group}
+        words = ", ".join(f"{what} {number}" for what, number in sorted(parts.items()))
+        terminalreporter.write_line(f"{group} at {sum(parts.values())} points: {words}")
 
 
 TEST_USER = "hpcsweep-test"

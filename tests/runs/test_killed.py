@@ -1,78 +1,88 @@
-"""A command killed, or interrupted, between any two of its steps: the next one understands the run, nothing is lost or runs twice."""
+"""A command killed, or interrupted, between any two of its steps: the next one understands the run, nothing is lost or runs twice.
+
+python -m pytest tests/runs/test_killed.py                    a spread of the points
+python -m pytest tests/runs/test_killed.py --every-step       every point of every command; the summary says how many
+"""
 
 from __future__ import annotations
 
+import stat
+import sys
+
 import pytest
 from killing import KILLED
+from sites import ScriptedSite, Site
+from trials import PLAYED, SCRIPTED, TRIALS, Round, settle, spread
 
-INTERRUPTED = 130
-STARTS = 'command: echo "$HPCSWEEP_TASK" >>starts\nspace: {x: [1, 2, 3]}\n'
-GATED = """
-command: |
-  echo "$HPCSWEEP_TASK.$HPCSWEEP_ATTEMPT" >>starts
-  test -e good || test "$HPCSWEEP_TASK" != 1
-  until test -e gate || test "$HPCSWEEP_TASK" != 2; do sleep 0.05; done
-space: {x: [1, 2, 3, 4]}
-finally: {command: echo last >>starts, when: ended}
-"""
+# How many points of each are tried where not all are.
+SOME = {"submit": 6, "advance_first": 3, "resubmit": 2, "cancel": 2}
+FEW = 1
 
 
-def settle(site, await_that) -> None:
-    """Advance until nothing is left to do."""
+@pytest.fixture
+def round_of(every_step, record_property):
+    """``round_of(where, trial, make_site)``: try it, and record how many points there were."""
 
-    def is_settled() -> bool:
-        assert site("advance", "--now").code == 0
-        return site.status()["finished"]
+    def play(where: str, trial, make_site, *, by_hand: bool = False, some: int = FEW) -> None:
+        this = Round(trial=trial, make_site=make_site, by_hand=by_hand, poll_s=0.05 if where == "scripted" else 0.2)
+        names = this.names()
+        assert not this.failures, "\n".join(this.failures)
+        points = range(1, len(names) + 1) if every_step else spread(names, some)
+        this.run(points)
+        record_property(
+            "killed", [where, trial.__name__.partition("_")[0], "interrupted" if by_hand else "killed", len(this.tried)]
+        )
+        assert not this.failures, "\n".join(this.failures)
+        # Now and then a command has a step less, where it need not wait for another.
+        assert len(this.tried) >= 0.9 * len(points)
 
-    await_that(is_settled, "all is settled")
-
-
-@pytest.mark.parametrize("by_hand", [False, True], ids=["killed", "interrupted"])
-@pytest.mark.parametrize("phase", range(3))
-def test_submit(make_site, await_that, phase, by_hand):
-    whole = make_site()
-    whole.sweep(STARTS)
-    points = whole("submit", "sweep.yaml").points
-    made = tried = 0
-    for kill_at in range(1 + phase * 6 + 3 * by_hand, points + 1, 18):
-        site = make_site()
-        site.sweep(STARTS)
-        tried += 1
-        assert site("submit", "sweep.yaml", kill_at=kill_at, by_hand=by_hand).code == (INTERRUPTED if by_hand else KILLED)
-        if not (site.run / "run.json").exists():
-            assert "no run" in site("status").said
-            assert site.starts() == []
-            continue
-        made += 1
-        settle(site, await_that)
-        assert site.status()["counts"] == {"done": 3}
-        assert site.starts() == ["0", "1", "2"]
-    assert 0 < made < tried  # on both sides of the moment at which the folder becomes a run
+    return play
 
 
-@pytest.mark.parametrize("kill_at", [8, 20, 33, 47, 60])
-def test_resubmit(site, await_that, kill_at):
-    site.sweep(GATED)
-    (site.folder / "gate").touch()
-    site("submit", "sweep.yaml")
-    assert site("wait").code == 1
-    (site.folder / "good").touch()
-    assert site("resubmit", kill_at=kill_at).code == KILLED
-    settle(site, await_that)
-    site("resubmit")  # it may not have come to the wish
-    settle(site, await_that)
-    status = site.status()
-    assert (status["counts"], status["finally"]["state"]) == ({"done": 4}, "done")
-    assert site.starts() == ["0.1", "1.1", "1.2", "2.1", "3.1", "last", "last"]
+@pytest.mark.parametrize("name", TRIALS)
+def test_on_this_machine(name, round_of, make_site):
+    round_of("local", TRIALS[name], make_site, some=SOME.get(name, FEW))
 
 
-@pytest.mark.parametrize("kill_at", [5, 11, 15, 19, 23])
-def test_cancel(site, await_that, kill_at):
-    site.sweep(GATED)
-    site("submit", "sweep.yaml", "--jobs", "1")
-    await_that(lambda: "2.1" in site.starts(), "the third task has begun")
-    assert site("cancel", "run-01", "--tasks", "2,3", kill_at=kill_at).code == KILLED
-    assert site("cancel", "run-01").code == 0
-    settle(site, await_that)
-    assert site.states()[2:] == ["cancelled", "cancelled"]
-    assert site.starts()[:3] == ["0.1", "1.1", "2.1"]
+@pytest.mark.parametrize("name", TRIALS | PLAYED)
+def test_on_a_scripted_slurm(name, round_of, make_site):
+    round_of("scripted", (TRIALS | PLAYED)[name], lambda: make_site(ScriptedSite), some=SOME.get(name, FEW))
+
+
+@pytest.mark.parametrize("name", SCRIPTED)
+def test_while_the_scheduler_misbehaves(name, round_of, make_site):
+    round_of("scripted", SCRIPTED[name], lambda: make_site(ScriptedSite))
+
+
+@pytest.mark.parametrize("name", ["submit", "cancel"])
+def test_interrupted_by_hand(name, round_of, make_site):
+    round_of("local", TRIALS[name], make_site, by_hand=True, some=SOME[name])
+
+
+def test_a_submission_that_outlives_its_command(make_site, await_that, monkeypatch):
+    """The command is killed while its child is at work; the child keeps the lock, and what it does counts."""
+
+    class SlowSite(Site):
+        def inside(self, _steps) -> None:
+            monkeypatch.setattr("hpcsweep.schedulers.sys", type("sys", (), {"executable": str(python)}))
+
+    site = make_site(SlowSite)
+    python = site.folder / "slow-python"
+    begun, gate = site.folder / "begun", site.folder / "go"
+    python.write_text(
+        f"#!/bin/bash\nif [[ $4 == submit ]]; then touch {begun}; until [[ -e {gate} ]]; do sleep 0.05; done; fi\n"
+        f'exec {sys.executable} "$@"\n'
+    )
+    python.chmod(python.stat().st_mode | stat.S_IXUSR)
+    site.sweep("command: echo $HPCSWEEP_TASK >>starts\nspace: {x: [1, 2, 3]}\n")
+    assert site("submit", "sweep.yaml", kill_at="started slow-python").code == KILLED
+    await_that(begun.exists, "the child is at work")
+    refused = site("advance", "--now", "--wait-lock", "0")
+    assert refused.code == 1
+    assert "is being changed by `hpcsweep submit`" in refused.said
+    assert site.status()["tasks"][0]["state"] == "submitting"
+    gate.touch()
+    await_that(lambda: all(False for _ in settle(site)), "all is settled")
+    assert site.starts() == ["0", "1", "2"]
+    assert [event["event"] for event in site.journal()].count("submitting") == 1
+    assert len(list((site.run / "arrays").iterdir())) == 1
