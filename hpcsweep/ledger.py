@@ -264,7 +264,6 @@ def _extended(ledger: Ledger, event: Mapping[str, Any]) -> None:
 def _adopted(ledger: Ledger, event: Mapping[str, Any]) -> None:
     texts = {name: str(event[name]) for name in ("path", "host", "tag", "cwd")}
     ledger.adoptions.append(Adoption(at=_time(event), uid=str(event.get("uid", "")), **texts))
-    ledger.is_finished = False
 
 
 def _planned(ledger: Ledger, event: Mapping[str, Any]) -> None:

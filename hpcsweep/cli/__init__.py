@@ -24,6 +24,7 @@ COMMANDS: dict[str, str] = {
     "throttle": "change how many elements of a run may run at once",
     "advance": "observe, decide and act, once; fit for cron",
     "wait": "wait until a run has ended; exit 0 when all tasks are done",
+    "adopt": "let a run that was moved or copied go on where it is now",
     "list": "the runs there are",
     "du": "how much room the runs take",
     "archive": "pack a run into one file and remove its folder",

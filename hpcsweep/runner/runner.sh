@@ -125,16 +125,17 @@ hpcsweep_find_element() {
 }
 
 hpcsweep_find_run() {
-  local text=''
+  local text='' tag=''
   hpcsweep_events=$hpcsweep_run_dir/arrays/$hpcsweep_array/events
   if [[ ! -d $hpcsweep_events ]]; then
     hpcsweep_say "the run folder $hpcsweep_run_dir is gone; nothing was run"
     hpcsweep_status=1
     return 1
   fi
-  # Another run may have been made under the same path since: its events are not ours to write.
+  # Another run may have been made under the same path since, or a copy moved there: its events are not ours to write.
   { IFS= read -r -d '' text <"$hpcsweep_run_dir/run.json"; } 2>/dev/null
-  if [[ $text != *"\"$hpcsweep_run_uid\""* ]]; then
+  { IFS= read -r tag <"$hpcsweep_run_dir/arrays/$hpcsweep_array/tag"; } 2>/dev/null
+  if [[ $text != *"\"$hpcsweep_run_uid\""* || ${tag:-$hpcsweep_tag} != "$hpcsweep_tag" ]]; then
     hpcsweep_say "the run folder $hpcsweep_run_dir is not that of run $hpcsweep_run_uid any more; nothing was run"
     hpcsweep_status=1
     return 1

@@ -29,12 +29,14 @@ class Summary:
     total: int
     created: str
     counts: Mapping[str, int]  # by state; what only the scheduler could tell is `submitted`
+    in_place: bool = True  # False: it was moved or copied
     problem: str = ""  # why the run cannot be read
 
     @property
     def words(self) -> str:
         """The counts as people read them."""
-        return self.problem or ", ".join(f"{number} {word}" for word, number in self.counts.items())
+        counts = ", ".join(f"{number} {word}" for word, number in self.counts.items())
+        return self.problem or (counts if self.in_place else f"{counts} (moved or copied: hpcsweep adopt)")
 
     def to_json(self) -> dict[str, Any]:
         """For ``--json``."""
@@ -69,6 +71,7 @@ def _summarise(run: Run) -> Summary:
         total=run.ledger.total,
         created=datetime.fromtimestamp(created).astimezone().strftime("%Y-%m-%d %H:%M"),
         counts=counts,
+        in_place=run.is_in_place,
     )
 
 

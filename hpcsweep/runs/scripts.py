@@ -50,6 +50,7 @@ class ArrayWriter:
         """Write the chunks and the script of an array that is about to be planned."""
         paths = self._run.paths.array(array.number)
         make_array_folders(paths)
+        write_atomically(paths.tag, f"{array.tag}\n")
         chunks = self.chunks(array)
         write_chunks(paths, chunks)
         write_atomically(paths.script, self.script(array, chunks), mode=0o755)

@@ -8,6 +8,7 @@ from typing import Any
 
 from hpcsweep.decide import Decision, is_over
 from hpcsweep.fold import Fold, TaskView
+from hpcsweep.ranges import format_ranges
 from hpcsweep.runs.observe import claim_facts
 from hpcsweep.runs.run import Run
 from hpcsweep.states import FACTS, State
@@ -45,6 +46,8 @@ def make_status(run: Run, fold: Fold, decision: Decision) -> Status:
         counts[view.state] = counts.get(view.state, 0) + 1
     problems = list(run.problems)
     problems += [f"array {number:03d}: {why}" for number, why in sorted(fold.evidence.unread.items())]
+    if not run.is_in_place:
+        problems.append(f"it was moved or copied, and cannot be changed: it was made as {run.recorded_path} (hpcsweep adopt)")
     return Status(
         run=run.name,
         handle=run.handle,
@@ -86,7 +89,9 @@ def status_json(run: Run, status: Status, tasks: Sequence[int] | None = None) ->
     chosen = range(status.total) if tasks is None else tasks
     return {
         "run": status.run,
+        "uid": run.uid,
         "path": status.path,
+        "in_place": run.is_in_place,
         "scheduler": status.scheduler,
         "total": status.total,
         "counts": {state.value: number for state, number in status.counts.items()},
@@ -94,6 +99,9 @@ def status_json(run: Run, status: Status, tasks: Sequence[int] | None = None) ->
         "arrays": [
             {"number": array.number, "job": array.job, "size": array.size, "kind": array.kind, "submission": array.submission}
             for array in run.ledger.arrays.values()
+        ],
+        "extensions": [
+            {"at": part.at, "tasks": format_ranges(range(part.first, part.total))} for part in run.ledger.extensions
         ],
         "finally": _finally_json(status),
         "finished": status.is_finished,

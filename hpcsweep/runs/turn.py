@@ -31,13 +31,14 @@ class Turn:
 
 
 @contextmanager
-def open_turn(run: Run, *, wait_s: float, command: str) -> Iterator[Turn]:
+def open_turn(run: Run, *, wait_s: float, command: str, is_adopting: bool = False) -> Iterator[Turn]:
     """Hold the run's lock. What was known of the run before is read anew: somebody else may have changed it.
 
     Raises:
         HpcsweepError: another command holds the run for longer than ``wait_s``, or the run was moved or copied.
     """
-    run.check_in_place()
+    if not is_adopting:
+        run.check_in_place()
     with (
         sharing(run.settings.umask),
         acquire(run.paths, wait_s=wait_s, command=f"hpcsweep {command}") as lock,

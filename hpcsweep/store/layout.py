@@ -33,6 +33,11 @@ class ArrayPaths:
         return self.root / "script.sh"
 
     @property
+    def tag(self) -> Path:
+        """The name of the array's job: its elements make sure that the folder is still theirs."""
+        return self.root / "tag"
+
+    @property
     def chunks(self) -> Path:
         """The folder of the rendered commands."""
         return self.root / "tasks"

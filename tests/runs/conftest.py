@@ -96,7 +96,7 @@ def cluster(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Cluster:
         monkeypatch.setattr(f"hpcsweep.runs.{module}.run_command", made.slurm)
     monkeypatch.setattr("hpcsweep.runs.prepare.is_installed", lambda _name: True)
     monkeypatch.setattr("hpcsweep.runs.observe.socket.gethostname", lambda: made.host)
-    for module in ("advance", "observe", "look", "turn", "create"):
+    for module in ("adopt", "advance", "observe", "look", "turn", "create"):
         monkeypatch.setattr(f"hpcsweep.runs.{module}.time", SimpleNamespace(time=lambda: made.now))
     monkeypatch.setenv("HOME", str(tmp_path))
     monkeypatch.chdir(tmp_path)

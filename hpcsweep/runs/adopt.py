@@ -1,0 +1,185 @@
+"""``adopt``: a run that was moved or copied begins anew where it is, once nothing of it can be live where it was."""
+
+from __future__ import annotations
+
+import socket
+import time
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path, PurePath
+
+from hpcsweep.decide import EndAttempts
+from hpcsweep.errors import HpcsweepError, SchedulerUnreachable
+from hpcsweep.events import FINALLY
+from hpcsweep.fold import Evidence, Fold
+from hpcsweep.ledger import Array
+from hpcsweep.ranges import format_ranges
+from hpcsweep.runs.advance import record_what_is_known
+from hpcsweep.runs.endings import end_attempts, names_of
+from hpcsweep.runs.facts import make_tag, make_uid
+from hpcsweep.runs.observe import list_array_events, observe
+from hpcsweep.runs.run import Run
+from hpcsweep.runs.turn import Turn
+from hpcsweep.states import FACTS, State
+from hpcsweep.store import RunPaths, absolute_as_written
+
+LEFT = "left to the run that this one is a copy of"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Adopted:
+    """What became of the run's tasks. ``again``: planned, but never started; ``left``: the business of the original."""
+
+    cwd: str
+    uid: str
+    again: list[int]
+    left: list[int]
+
+
+def is_original_there(run: Run) -> bool:
+    """Whether the path at which the run was made opens another folder of the same run: then this one is a copy.
+
+    Raises:
+        HpcsweepError: nobody can say.
+    """
+    original = Run(RunPaths(Path(run.recorded_path)))
+    try:
+        if not original.paths.run_json.exists():
+            return False
+        return original.uid == run.uid
+    except (OSError, HpcsweepError) as error:
+        said = error.message if isinstance(error, HpcsweepError) else error.strerror
+        raise HpcsweepError(
+            f"{run.name} was made as {run.recorded_path}, and what is there now cannot be read: {said}",
+            f"if this is a copy: hpcsweep adopt {run.handle} --as-copy",
+        ) from error
+
+
+def adopt(turn: Turn, *, as_copy: bool, cwd: str | None = None) -> Adopted:
+    """Give a moved run its new place; ``as_copy``: and a uid of its own, with nothing of the original's that is under way.
+
+    Whatever was planned under the old path and has not started is ended here, and planned anew by the next turn.
+
+    Args:
+        turn: the run, under its lock.
+        as_copy: it is a copy, of which nothing was ever submitted.
+        cwd: where its commands run from now on (None: where they did; or where that folder was moved to with the run in it).
+
+    Raises:
+        SchedulerUnreachable: it did not answer, so that nobody knows what is live.
+        HpcsweepError: something is live; or it is a copy, and not said to be one. Nothing of it is adopted.
+    """
+    run = turn.run
+    if not as_copy and is_original_there(run):
+        raise HpcsweepError(
+            f"{run.name} is a copy: the run itself is still there as {run.recorded_path}",
+            f"to make it a run of its own: hpcsweep adopt {run.handle} --as-copy",
+        )
+    fold = _own_records(run) if as_copy else _ended_fold(turn)
+    left = _leave_to_original(turn, fold) if as_copy else []
+    again = _end_unsubmitted(turn, fold)
+    uid = make_uid()
+    new_cwd = cwd or moved_cwd(run.cwd, run.recorded_path, str(run.paths.root))
+    if again and not as_copy:
+        turn.write({"event": "resubmit", **names_of(again)})
+    turn.write(
+        {
+            "event": "adopted",
+            "path": str(absolute_as_written(run.paths.root)),
+            "host": socket.gethostname(),
+            # Another one in any case: should there be two of the run after all, neither takes the other's jobs for its own.
+            "tag": make_tag(str(run.info["name"]), uid),
+            "cwd": new_cwd,
+            **({"uid": uid} if as_copy else {}),
+        }
+    )
+    if as_copy:
+        return Adopted(cwd=new_cwd, uid=uid, again=[], left=sorted({*left, *again}))
+    return Adopted(cwd=new_cwd, uid=run.uid, again=again, left=[])
+
+
+def moved_cwd(cwd: str, old: str, new: str) -> str:
+    """Where commands run when a run was moved from ``old`` to ``new``: another folder only where a whole project was moved."""
+    if Path(cwd).is_dir():
+        return cwd
+    try:
+        inside = PurePath(old).relative_to(cwd).parts
+    except ValueError:
+        return cwd
+    here = PurePath(new)
+    return str(here.parents[len(inside) - 1]) if inside and here.parts[-len(inside) :] == inside else cwd
+
+
+def _own_records(run: Run) -> Fold:
+    """How the tasks stand by what lies in the folder; the scheduler knows nothing of a copy."""
+    events = {number: list_array_events(run, number) for number in run.ledger.arrays}
+    return Fold(run.ledger, Evidence(now=time.time(), events=events), run.ledger.total)
+
+
+def _ended_fold(turn: Turn) -> Fold:
+    """How the tasks stand, when nothing of them is live."""
+    run = turn.run
+    fold = observe(run)
+    if fold.evidence.live_message:
+        raise SchedulerUnreachable(
+            f"{run.name} was moved, and whether something of it is live nobody can say: {fold.evidence.live_message}",
+            f"later: hpcsweep adopt {run.handle}",
+        )
+    tags = {array.tag for array in run.ledger.arrays.values()}
+    live = [seen for seen in fold.evidence.live or () if seen.tag in tags and not FACTS[seen.state].is_ended]
+    if live:
+        jobs = ", ".join(sorted({f"{seen.job} ({seen.state})" for seen in live}))
+        end = "they end by themselves in a few seconds"
+        if run.info["scheduler"] != "local":
+            end = f"end them: scancel {' '.join(sorted({seen.job for seen in live}))}"
+        raise HpcsweepError(
+            f"{run.name} was moved while its jobs were live: {jobs}",
+            f"to let them go on, move it back to {run.recorded_path} at once; else {end}; then: hpcsweep adopt {run.handle}",
+        )
+    fold = record_what_is_known(turn, fold)
+    for array in run.ledger.arrays.values():
+        wait_s = array.submitted_at + run.settings.settle_s - time.time()
+        if array.is_uncertain and wait_s > 0:
+            raise HpcsweepError(
+                f"{run.name}: the scheduler has not confirmed array {array.number:03d} and may still take it",
+                f"in {wait_s:.0f} s: hpcsweep adopt {run.handle}",
+            )
+    return fold
+
+
+def _leave_to_original(turn: Turn, fold: Fold) -> list[int]:
+    """Of a copy: what the scheduler has is the original's. Here these attempts are lost, and can be made again."""
+    left = []
+    for array in turn.run.ledger.live_arrays():
+        records = fold.evidence.events.get(array.number, {})
+        elements = []
+        for element, task in enumerate(array.tasks):
+            record = records.get((task, array.attempt_of(task)))
+            if element not in array.seen and (record is None or (record.outcome is None and not record.lost)):
+                elements.append(element)
+        if elements:
+            event = {"event": "seen", "array": array.number, "elements": format_ranges(elements)}
+            turn.write({**event, "state": State.LOST.value, "reason": LEFT, "source": "adopt"})
+        turn.write({"event": "settled", "array": array.number})
+        left += [task for task in (array.tasks[element] for element in elements) if task != FINALLY]
+    return sorted(left)
+
+
+def _end_unsubmitted(turn: Turn, fold: Fold) -> list[int]:
+    """End what was planned, and is not with the scheduler: its scripts know the run by its old path."""
+    run = turn.run
+    attempts = [
+        (array.number, task, array.attempt_of(task))
+        for array in _unsubmitted(run.ledger.arrays.values())
+        for task in array.tasks
+    ]
+    current = [key for key in attempts if run.ledger.current[key[1]][0].number == key[0]]
+    open_ones = [key for key in current if (key[1], key[2]) not in run.ledger.cancelled]
+    if not open_ones:
+        return []
+    end_attempts(turn, fold, EndAttempts(attempts=tuple(open_ones)))
+    return sorted(task for _array, task, attempt in open_ones if (task, attempt) in run.ledger.revoked and task != FINALLY)
+
+
+def _unsubmitted(arrays: Iterable[Array]) -> list[Array]:
+    return [array for array in arrays if array.submission in ("planned", "refused") or array.is_uncertain]
