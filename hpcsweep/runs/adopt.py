@@ -28,7 +28,7 @@ LEFT = "left to the run that this one is a copy of"
 
 @dataclass(frozen=True, kw_only=True)
 class Adopted:
-    """What became of the run's tasks. ``again``: planned, but never started; ``left``: the business of the original."""
+    """What became of the run's tasks. ``again``: never handed over, so the next turn does; ``left``: lost, by the move or to the original."""
 
     cwd: str
     uid: str
@@ -44,9 +44,7 @@ def is_original_there(run: Run) -> bool:
     """
     original = Run(RunPaths(Path(run.recorded_path)))
     try:
-        if not original.paths.run_json.exists():
-            return False
-        return original.uid == run.uid
+        return original.paths.run_json.exists() and original.uid == run.uid
     except (OSError, HpcsweepError) as error:
         said = error.message if isinstance(error, HpcsweepError) else error.strerror
         raise HpcsweepError(
@@ -77,7 +75,8 @@ def adopt(turn: Turn, *, as_copy: bool, cwd: str | None = None) -> Adopted:
         )
     fold = _own_records(run) if as_copy else _ended_fold(turn)
     left = _leave_to_original(turn, fold) if as_copy else []
-    again = _end_unsubmitted(turn, fold)
+    open_arrays = [array for array in run.ledger.arrays.values() if not array.settled]
+    again, lost = _end_unstarted(turn, fold, open_arrays)
     uid = make_uid()
     new_cwd = cwd or moved_cwd(run.cwd, run.recorded_path, str(run.paths.root))
     if again and not as_copy:
@@ -95,7 +94,7 @@ def adopt(turn: Turn, *, as_copy: bool, cwd: str | None = None) -> Adopted:
     )
     if as_copy:
         return Adopted(cwd=new_cwd, uid=uid, again=[], left=sorted({*left, *again}))
-    return Adopted(cwd=new_cwd, uid=run.uid, again=again, left=[])
+    return Adopted(cwd=new_cwd, uid=run.uid, again=again, left=lost)
 
 
 def moved_cwd(cwd: str, old: str, new: str) -> str:
@@ -138,7 +137,7 @@ def _ended_fold(turn: Turn) -> Fold:
         )
     fold = record_what_is_known(turn, fold)
     for array in run.ledger.arrays.values():
-        wait_s = array.submitted_at + run.settings.settle_s - time.time()
+        wait_s = array.submitted_at + run.settle_s - time.time()
         if array.is_uncertain and wait_s > 0:
             raise HpcsweepError(
                 f"{run.name}: the scheduler has not confirmed array {array.number:03d} and may still take it",
@@ -165,21 +164,28 @@ def _leave_to_original(turn: Turn, fold: Fold) -> list[int]:
     return sorted(left)
 
 
-def _end_unsubmitted(turn: Turn, fold: Fold) -> list[int]:
-    """End what was planned, and is not with the scheduler: its scripts know the run by its old path."""
-    run = turn.run
-    attempts = [
-        (array.number, task, array.attempt_of(task))
-        for array in _unsubmitted(run.ledger.arrays.values())
-        for task in array.tasks
-    ]
-    current = [key for key in attempts if run.ledger.current[key[1]][0].number == key[0]]
-    open_ones = [key for key in current if (key[1], key[2]) not in run.ledger.cancelled]
-    if not open_ones:
-        return []
-    end_attempts(turn, fold, EndAttempts(attempts=tuple(open_ones)))
-    return sorted(task for _array, task, attempt in open_ones if (task, attempt) in run.ledger.revoked and task != FINALLY)
+def _end_unstarted(turn: Turn, fold: Fold, arrays: Iterable[Array]) -> tuple[list[int], list[int]]:
+    """End the attempts that have not started: their scripts know the run by its old path, and can never start in this folder.
+
+    Returns:
+        The tasks that the scheduler never had, or forgot; and those that it had.
+    """
+    ledger = turn.run.ledger
+    never_had: dict[tuple[int, int], bool] = {}
+    attempts = []
+    for array in arrays:
+        for element, task in enumerate(array.tasks):
+            key = (task, array.attempt_of(task))
+            if ledger.current[task][0] is not array or key in ledger.cancelled or element in array.seen:
+                continue
+            view = fold.finally_view if task == FINALLY else fold.views[task]
+            never_had[key] = _is_unsubmitted(array) or (view is not None and view.is_forgotten)
+            attempts.append((array.number, *key))
+    if attempts:
+        end_attempts(turn, fold, EndAttempts(attempts=tuple(attempts), leaves_started=True))
+    ended = [key for key in never_had if key in ledger.revoked and key[0] != FINALLY]
+    return sorted(key[0] for key in ended if never_had[key]), sorted(key[0] for key in ended if not never_had[key])
 
 
-def _unsubmitted(arrays: Iterable[Array]) -> list[Array]:
-    return [array for array in arrays if array.submission in ("planned", "refused") or array.is_uncertain]
+def _is_unsubmitted(array: Array) -> bool:
+    return array.submission in ("planned", "refused") or array.is_uncertain

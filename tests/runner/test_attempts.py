@@ -241,6 +241,16 @@ def test_another_run_under_the_same_path_is_left_alone(run):
     assert run.events() == []
 
 
+def test_a_run_that_was_copied_from_there_is_left_alone_too(run):
+    """A copy has the run.json of the original; the names of its jobs are others."""
+    tag = run.add_array([block(0, "true")]).with_name("tag")
+    tag.write_text("tag-of-the-copy-001\n")
+    assert run.run() == 1
+    assert run.events() == []
+    tag.write_text("tag-001\n")
+    assert run.run() == 0
+
+
 def test_folders_and_working_directories_that_are_not_there(run):
     run.add_array([block(0, "true")], workdir="/no/such/folder")
     assert run.run() == 1

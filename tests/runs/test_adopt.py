@@ -130,6 +130,19 @@ class TestMoved:
         assert moved.status()["tasks"][0]["attempt"] == 3
         assert len(cluster.slurm.jobs) == 2
 
+    def test_what_the_scheduler_forgot_is_never_handed_over_with_its_old_script(self, cluster, move):
+        cluster.submit(TWO)
+        old = cluster.slurm.jobs.pop("70").tag
+        moved = move()
+        moved("adopt")
+        for _ in range(3):
+            cluster.now += 200
+            moved("advance")
+        assert moved.states() == ["lost", "lost"]
+        moved("resubmit")
+        assert moved.states() == ["pending", "pending"]
+        assert [job.tag == old for job in cluster.slurm.jobs.values()] == [False]
+
     def test_an_uncertain_array_may_be_live(self, cluster, move, capsys):
         cluster.slurm.submission = "taken in silence"
         cluster.submit(TWO, code=4)
