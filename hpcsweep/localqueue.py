@@ -22,6 +22,7 @@ what it was told; ``slot-0`` ..., locked by the elements that run, over all arra
 
 from __future__ import annotations
 
+import errno
 import fcntl
 import os
 import select
@@ -309,9 +310,9 @@ def write_whole(path: str, text: str) -> None:
         finally:
             os.close(fd)
         os.rename(beside, path)
-    except OSError:
+    except OSError as error:
         remove_quietly(beside)
-        raise
+        raise OSError(error.errno, error.strerror, path) from error
 
 
 def write_fully(fd: int, text: str) -> None:
@@ -851,7 +852,10 @@ def tell(directory: str, job: str, line: str) -> Record | None:
 def describe(error: Exception) -> str:
     """An error in one line."""
     if isinstance(error, OSError) and error.strerror:
-        return f"{error.strerror}: {os.fsdecode(error.filename)}" if error.filename else error.strerror
+        where = os.fsdecode(error.filename or "")
+        if error.errno in (errno.ENOSPC, errno.EDQUOT):
+            return f"cannot write {where or 'to the queue'}: the disk is full"
+        return f"{error.strerror}: {where}" if where else error.strerror
     return str(error)
 
 

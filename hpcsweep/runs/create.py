@@ -35,13 +35,33 @@ def submit(prepared: Prepared, *, name: str | None, jobs: int | None, after: tup
     """Make the run and submit it.
 
     Raises:
-        HpcsweepError: nothing was accepted; the run's folder is gone again.
+        HpcsweepError: nothing was accepted, and the run's folder is gone again; or, where the hint says so, it is there, and
+            `advance` goes on with it.
     """
     check_rendering(prepared)
     surroundings = surroundings_of(prepared)
     made = missing_folders(Path(prepared.settings.runs_dir))
     with sharing(prepared.settings.umask):
         run = make_run(prepared, name=name, jobs=jobs, surroundings=surroundings)
+    try:
+        report = _first_turn(run, after)
+    except HpcsweepError as error:
+        if run.paths.run_json.exists():  # the same sweep submitted again would be a second run
+            error.hint = f"{run.name} is made all the same; mend this, then go on with it: hpcsweep advance {run.handle}"
+        else:
+            discard_run_dir(run.paths, made)
+        raise
+    report.notes[:0] = surroundings.notes
+    return run, report
+
+
+def _first_turn(run: Run, after: tuple[str, ...]) -> Report:
+    """Advance a new run; when nothing of it was accepted, it is no run any more.
+
+    Raises:
+        HpcsweepError: something could not be done, or the first refusal.
+    """
+    refusal: HpcsweepError | None
     with open_turn(run, wait_s=30.0, command="submit") as turn:
         try:
             report = advance(turn, after=after)
@@ -55,10 +75,8 @@ def submit(prepared: Prepared, *, name: str | None, jobs: int | None, after: tup
             turn.lock.check()
             run.paths.run_json.unlink()
     if refusal is not None:
-        discard_run_dir(run.paths, made)
         raise refusal
-    report.notes[:0] = surroundings.notes
-    return run, report
+    return report
 
 
 def make_run(prepared: Prepared, *, name: str | None, jobs: int | None, surroundings: Surroundings) -> Run:

@@ -91,7 +91,10 @@ class Local:
             return Submitted(job=match[1], warning=completed.stderr.strip())
         said = completed.stderr.strip()
         if completed.returncode is not None and completed.returncode > 0 and said:
-            return Refused(message=said)
+            is_full = "disk is full" in said
+            return Refused(
+                message=said, hint="make room there, then give the command again" if is_full else "", curable=is_full
+            )
         return Uncertain(message=said or f"the queue of this machine gave no id (exit code {completed.returncode})")
 
     def live_cmd(self, tags: Collection[str]) -> Command:
