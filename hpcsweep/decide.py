@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Literal
 
@@ -10,6 +10,7 @@ from hpcsweep.events import FINALLY
 from hpcsweep.fold import Fold, TaskView, find_duplicates
 from hpcsweep.ledger import Array, Ledger
 from hpcsweep.model import Request, Settings
+from hpcsweep.room import Ceiling, Rooms
 from hpcsweep.states import FACTS, State
 
 
@@ -26,6 +27,8 @@ class Policy:
     as_single_jobs: bool = False
     settle_s: float = 360.0
     repeats_refused: bool = False  # also what waiting does not cure: somebody may have mended the cause
+    ceilings: Sequence[Ceiling] = ()
+    feeder: Request | None = None  # of a job to be left where something stays to be submitted: it needs room, too
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -78,17 +81,31 @@ Action = PlanArray | SubmitAgain | EndAttempts | CancelDuplicate | HoldArray
 
 @dataclass(frozen=True, kw_only=True)
 class Decision:
-    """What to do now, why what waits is waiting, and whether all is over."""
+    """What to do now, why what waits is waiting, and whether all is over.
+
+    ``is_more_to_come``: after these actions something stays to be submitted by a later `advance`, without the user's word.
+    """
 
     actions: tuple[Action, ...] = ()
     waiting: Mapping[int, str] = field(default_factory=dict)  # task -> why it is not submitted
     is_finished: bool = False
+    is_more_to_come: bool = False
+
+    @property
+    def is_submitting(self) -> bool:
+        """Whether anything is to be submitted now."""
+        return any(isinstance(action, PlanArray | SubmitAgain) for action in self.actions)
 
 
 def policy_of(
-    settings: Settings, *, max_array_size: int = 1001, settle_s: float | None = None, repeats_refused: bool = False
+    settings: Settings,
+    *,
+    max_array_size: int = 1001,
+    ceilings: Sequence[Ceiling] = (),
+    settle_s: float | None = None,
+    repeats_refused: bool = False,
 ) -> Policy:
-    """The policy that the settings of a run set, on a site with that limit; ``settle_s`` overrides the setting."""
+    """The policy that the settings of a run set, on a site with these limits; ``settle_s`` overrides the setting."""
     return Policy(
         canary=settings.canary,
         max_failures=settings.max_failures,
@@ -97,6 +114,7 @@ def policy_of(
         finally_when=settings.finally_.when if settings.finally_ else "done",
         as_single_jobs=settings.array_mode == "jobs",
         max_array_size=max_array_size,
+        ceilings=ceilings,
         settle_s=settings.settle_s if settle_s is None else settle_s,
         repeats_refused=repeats_refused,
     )
@@ -123,21 +141,80 @@ def decide(fold: Fold, policy: Policy, request_of: Callable[[int], Request], now
     cancelled = cancelled_unseen(fold)
     if cancelled:
         actions.append(EndAttempts(attempts=cancelled, leaves_started=True))
+    rooms = Rooms(policy.ceilings)
     if not ledger.is_held:
         actions.extend(again)
-        ended = [
-            (view.array, view.index, view.attempt) for view in (fold.views[task] for task in ready) if view.array is not None
-        ]
-        if ended:
-            actions.append(EndAttempts(attempts=tuple(ended)))
-        actions.extend(_plan(fold, policy, ready, request_of))
+        for action in again:
+            array = ledger.arrays[action.array]
+            rooms.take(array.request, len(action.elements or array.tasks))
     else:
         actions.extend(HoldArray(array=number) for number in _arrays_to_hold(fold))
-    if policy.is_finally_wanted:
-        actions.extend(_finally(fold, policy, ready, request_of))
+    plans = _plan_within(fold, policy, ready, request_of, rooms)
+    waiting.update(plans.over)
+    planned = {task for plan in plans.actions if isinstance(plan, PlanArray) for task in plan.tasks}
+    views_planned = [view for view in fold.views if view.index in planned and view.array is not None]
+    if views_planned:
+        ended = tuple((view.array, view.index, view.attempt) for view in views_planned if view.array is not None)
+        actions.append(EndAttempts(attempts=ended))
+    actions.extend(plans.actions)
     # What waits for the user's word (held, a failed canary, too many failures) is not going to move by itself.
-    is_finished = not actions and not any(is_open(view) for view in _all_views(fold))
-    return Decision(actions=tuple(actions), waiting=waiting, is_finished=is_finished)
+    is_finished = not actions and not plans.is_short and not any(is_open(view) for view in _all_views(fold))
+    return Decision(
+        actions=tuple(actions),
+        waiting=waiting,
+        is_finished=is_finished,
+        is_more_to_come=plans.is_short or _is_waiting_for_tasks(fold, policy, ready),
+    )
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Plans:
+    """What fits now. ``over``: the tasks that do not, and why; ``is_short``: these or the ``finally`` command."""
+
+    actions: Sequence[Action]
+    over: Mapping[int, str]
+    is_short: bool
+
+
+def _plan_within(
+    fold: Fold, policy: Policy, ready: Sequence[int], request_of: Callable[[int], Request], rooms: Rooms
+) -> _Plans:
+    """Arrays of the ready tasks, in their order, and the ``finally`` command, as far as the site's limits have room for them.
+
+    Where something stays to be submitted a feeder has its place first, but never the only one.
+    """
+    groups: dict[Request, list[int]] = {}
+    for task in ready:
+        groups.setdefault(request_of(task), []).append(task)
+    places = {request: rooms.take(request, len(tasks)) for request, tasks in groups.items()}
+    over = _over(groups, places, rooms)
+    last = _finally(fold, policy, [task for task in ready if task not in over], request_of)
+    is_finally_short = any(isinstance(action, PlanArray) for action in last) and not rooms.take(request_of(FINALLY), 1)
+    is_feeder_wanted = bool(over) or is_finally_short or _is_waiting_for_tasks(fold, policy, ready)
+    feeder = policy.feeder if is_feeder_wanted else None
+    if feeder is not None and not rooms.take(feeder, 1) and sum(places.values()) > 1:
+        given = next((request for request in reversed(groups) if places[request] and rooms.exchange(request, feeder)), None)
+        if given is not None:
+            places[given] -= 1
+            over = _over(groups, places, rooms)
+            last = []
+    if is_finally_short:
+        last = []  # it is planned when there is room, or when all have ended
+    plans = [plan for request, tasks in groups.items() for plan in _plan(fold, policy, tasks[: places[request]], request)]
+    return _Plans(actions=[*plans, *last], over=over, is_short=bool(over) or is_finally_short)
+
+
+def _over(groups: Mapping[Request, Sequence[int]], places: Mapping[Request, int], rooms: Rooms) -> dict[int, str]:
+    return {task: rooms.reason(request) for request, tasks in groups.items() for task in tasks[places[request] :]}
+
+
+def _is_waiting_for_tasks(fold: Fold, policy: Policy, ready: Sequence[int]) -> bool:
+    """Whether tasks wait for others, or for the end of an attempt, and then go on by themselves."""
+    if fold.ledger.is_held or is_over_limit(fold, policy):
+        return False
+    if _canary_reason(fold, policy) and not failed_canaries(fold, policy):
+        return any(view.state is State.NEW and view.index not in ready for view in fold.views[policy.canary :])
+    return any(view.is_wanted and not FACTS[view.state].is_ended for view in fold.views)
 
 
 def _all_views(fold: Fold) -> list[TaskView]:
@@ -274,19 +351,13 @@ def cancelled_unseen(fold: Fold) -> tuple[tuple[int, int, int], ...]:
     return tuple(found)
 
 
-def _plan(fold: Fold, policy: Policy, ready: Sequence[int], request_of: Callable[[int], Request]) -> list[PlanArray]:
-    """One array per distinct request, cut to the site's array size, in the order of the tasks."""
-    groups: dict[Request, list[int]] = {}
-    for task in ready:
-        groups.setdefault(request_of(task), []).append(task)
+def _plan(fold: Fold, policy: Policy, tasks: Sequence[int], request: Request) -> Iterator[PlanArray]:
+    """Tasks with one request, cut to the site's array size, in their order."""
     size = 1 if policy.as_single_jobs else max(1, policy.max_array_size)
-    plans = []
-    for request, tasks in groups.items():
-        for start in range(0, len(tasks), size):
-            part = tuple(tasks[start : start + size])
-            attempts = {task: fold.views[task].attempt + 1 for task in part if fold.views[task].attempt}
-            plans.append(PlanArray(kind="tasks", tasks=part, attempts=attempts, request=request))
-    return plans
+    for start in range(0, len(tasks), size):
+        part = tuple(tasks[start : start + size])
+        attempts = {task: fold.views[task].attempt + 1 for task in part if fold.views[task].attempt}
+        yield PlanArray(kind="tasks", tasks=part, attempts=attempts, request=request)
 
 
 def _finally(fold: Fold, policy: Policy, ready: Sequence[int], request_of: Callable[[int], Request]) -> list[Action]:
@@ -297,7 +368,7 @@ def _finally(fold: Fold, policy: Policy, ready: Sequence[int], request_of: Calla
     planned again when it can, or when tasks are run again: one that waits for less than all of them would come too early.
     """
     view = fold.finally_view
-    if FINALLY in fold.ledger.withdrawn or fold.ledger.is_held:
+    if not policy.is_finally_wanted or FINALLY in fold.ledger.withdrawn or fold.ledger.is_held:
         return []
     if view is not None and view.is_begun:
         if not (view.is_wanted and FACTS[view.state].is_ended):

@@ -11,7 +11,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 from hpcsweep.events import FINALLY, Record
-from hpcsweep.ledger import Array, Ledger
+from hpcsweep.ledger import NOT_HANDED_OVER, Array, Ledger
 from hpcsweep.schedulers.base import Seen
 from hpcsweep.states import FACTS, State
 
@@ -164,7 +164,7 @@ class Fold:
             return replace(base, reason=self.ledger.missing[0] if self.ledger.missing else "")
         word = self._history.get((array.number, element))
         said = f"; the scheduler says {word.raw or word.state}" if word is not None else ""
-        is_over = array.settled or array.submission == "refused"
+        is_over = array.settled or array.submission in ("refused", "abandoned")
         return replace(
             base,
             reason=f"its record cannot be read{said}: {self.evidence.unread[array.number]}",
@@ -176,7 +176,7 @@ class Fold:
         live = self._live.get((array.number, element))
         if live is not None and not FACTS[live.state].is_ended:
             return self._from_live(base, live, is_started=False)
-        if array.submission in ("planned", "refused"):
+        if array.submission in NOT_HANDED_OVER:
             if (base.index, base.attempt) in self.ledger.cancelled:
                 return replace(base, state=State.CANCELLED, reason="cancelled before it was submitted")
             if array.submission == "planned":

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, Literal
 
 from hpcsweep.events import FINALLY
@@ -13,7 +13,9 @@ from hpcsweep.schedulers.base import Seen
 from hpcsweep.states import State
 
 _TEXTS = {"gpu_type", "partition", "account", "qos"}
-Submission = Literal["planned", "submitting", "uncertain", "submitted", "refused"]
+Submission = Literal["planned", "submitting", "uncertain", "submitted", "refused", "abandoned"]
+NOT_HANDED_OVER = ("planned", "refused", "abandoned")
+"""Of an array that stands so the scheduler has nothing."""
 
 
 @dataclass(kw_only=True)
@@ -40,6 +42,8 @@ class Array:
     times_forgotten: int = 0
     message: str = ""
     is_curable: bool = False
+    may_exist: bool = False  # one of its submissions got no answer: that another one was refused says nothing about it
+    displaced: dict[int, tuple[Array, int]] = field(default_factory=dict)  # task -> what was current before it was planned here
     seen: dict[int, Seen] = field(default_factory=dict)  # element -> an end that only the scheduler knows
     returned: set[int] = field(default_factory=set)  # elements that came and went without starting their task
     settled: bool = False  # every element's end is recorded: the scheduler need not be asked again
@@ -103,6 +107,17 @@ class Adoption:
     uid: str = ""  # a copy's own; empty: still the one of run.json
 
 
+@dataclass(frozen=True, kw_only=True)
+class Feeder:
+    """The newest job that was left to advance the run. ``job`` None: the scheduler did not confirm it."""
+
+    number: int
+    tag: str
+    at: float
+    job: str | None = None
+    is_refused: bool = False
+
+
 @dataclass(kw_only=True)
 class Ledger:
     """All that the journal says of a run."""
@@ -120,6 +135,8 @@ class Ledger:
     released_failures: int = 0  # how many failures a `release` has accepted
     is_canary_released: bool = False
     at_once: int | None = None
+    is_fed: bool = False  # a job shall advance the run where something is left to submit
+    feeder: Feeder | None = None
     is_finished: bool = False
     unknown_events: int = 0
     damaged_events: int = 0
@@ -160,7 +177,7 @@ class Ledger:
         return [
             array
             for array in self.arrays.values()
-            if not array.settled and (array.job is not None or array.submission not in ("planned", "refused"))
+            if not array.settled and (array.job is not None or array.submission not in NOT_HANDED_OVER)
         ]
 
     @property
@@ -170,7 +187,8 @@ class Ledger:
             return False
         if self.wanted or len(self.current.keys() | self.withdrawn) < self.total:
             return True
-        unseen = [array for array in self.arrays.values() if array.submission != "submitted" and not array.settled]
+        known = ("submitted", "abandoned")
+        unseen = [array for array in self.arrays.values() if array.submission not in known and not array.settled]
         keys = ((array, task, (task, array.attempt_of(task))) for array in unseen for task in array.tasks)
         return any(
             self.current[task][0] is array and key not in self.cancelled and key not in self.revoked
@@ -263,6 +281,8 @@ def _extended(ledger: Ledger, event: Mapping[str, Any]) -> None:
 
 def _adopted(ledger: Ledger, event: Mapping[str, Any]) -> None:
     texts = {name: str(event[name]) for name in ("path", "host", "tag", "cwd")}
+    if ledger.feeder is not None:
+        ledger.feeder = replace(ledger.feeder, is_refused=True)  # it knows the run by its old path
     ledger.adoptions.append(Adoption(at=_time(event), uid=str(event.get("uid", "")), **texts))
 
 
@@ -296,6 +316,7 @@ def _planned(ledger: Ledger, event: Mapping[str, Any]) -> None:
     )
     ledger.arrays[number] = array
     ledger.is_finished = False
+    array.displaced = {task: ledger.current[task] for task in tasks if task in ledger.current}
     for position, task in enumerate(tasks):
         ledger.current[task] = (array, position)
     ledger.wanted.difference_update(tasks)
@@ -304,6 +325,7 @@ def _planned(ledger: Ledger, event: Mapping[str, Any]) -> None:
 def _submitting(ledger: Ledger, event: Mapping[str, Any]) -> None:
     array = ledger.arrays[event["array"]]
     if array.submission in ("planned", "uncertain", "refused", "submitting") or array.forgotten:
+        array.may_exist |= array.is_uncertain
         array.submission, array.submitted_at = "submitting", _time(event)
         array.waits_for = _texts(event.get("waits_for", []))
         array.part = frozenset(_numbers(event["elements"], array.size)) if "elements" in event else None
@@ -337,7 +359,26 @@ def _forgotten(ledger: Ledger, event: Mapping[str, Any]) -> None:
 
 def _refused(ledger: Ledger, event: Mapping[str, Any]) -> None:
     array = ledger.arrays[event["array"]]
-    array.submission, array.message, array.is_curable = "refused", str(event.get("message", "")), bool(event.get("curable"))
+    array.message, array.is_curable = str(event.get("message", "")), bool(event.get("curable"))
+    # What was refused is a repetition: the submission before it may have been accepted all the same.
+    array.submission = "uncertain" if array.may_exist else "refused"
+
+
+def _abandoned(ledger: Ledger, event: Mapping[str, Any]) -> None:
+    """A refused array is given back: nothing of it exists, and its tasks stand as they did before it was planned."""
+    array = ledger.arrays[event["array"]]
+    if array.submission != "refused":
+        return
+    array.submission = "abandoned"
+    for task in array.tasks:
+        key = (task, array.attempt_of(task))
+        if ledger.current.get(task, (None, 0))[0] is not array or key in ledger.cancelled or key in ledger.revoked:
+            continue  # that attempt is over, and the next one has another number
+        if task in array.displaced:
+            ledger.current[task] = array.displaced[task]
+            ledger.wanted.add(task)
+        else:
+            del ledger.current[task]
 
 
 def _uncertain(ledger: Ledger, event: Mapping[str, Any]) -> None:
@@ -420,6 +461,21 @@ def _revoked(ledger: Ledger, event: Mapping[str, Any]) -> None:
         ledger.revoked.add((FINALLY, attempt))
 
 
+def _fed(ledger: Ledger, _event: Mapping[str, Any]) -> None:
+    ledger.is_fed = True
+
+
+def _feeder(ledger: Ledger, event: Mapping[str, Any]) -> None:
+    job = event.get("job")
+    ledger.feeder = Feeder(
+        number=_count(event["number"]),
+        tag=str(event["tag"]),
+        at=_time(event),
+        job=None if job is None else str(job),
+        is_refused=bool(event.get("refused")),
+    )
+
+
 def _finished(ledger: Ledger, _event: Mapping[str, Any]) -> None:
     ledger.is_finished = True
 
@@ -435,6 +491,7 @@ _HANDLERS = {
     "forgotten": _forgotten,
     "refused": _refused,
     "uncertain": _uncertain,
+    "abandoned": _abandoned,
     "seen": _seen,
     "returned": _returned,
     "settled": _settled,
@@ -444,5 +501,7 @@ _HANDLERS = {
     "throttled": _throttled,
     "resubmit": _resubmit,
     "revoked": _revoked,
+    "fed": _fed,
+    "feeder": _feeder,
     "finished": _finished,
 }

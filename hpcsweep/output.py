@@ -165,6 +165,7 @@ def status_lines(status: Status, style: Style, last_lines: Mapping[int, str], *,
     last = status.fold.finally_view
     if last is not None:
         lines.append(f"finally: {last.state}" + (f" ({last.reason})" if last.reason else ""))
+    lines += _feeder_lines(status)
     bad = [view for view in status.fold.views if FACTS[view.state].is_failure]
     if bad:
         lines += ["", f"{len(bad)} did not work:" if len(bad) > most_failures else "did not work:"]
@@ -173,6 +174,19 @@ def status_lines(status: Status, style: Style, last_lines: Mapping[int, str], *,
             lines.append(f"  ... and {len(bad) - most_failures} more: hpcsweep status {status.handle} --failed")
     lines += ["", *next_steps(status, bad)]
     return lines
+
+
+def _feeder_lines(status: Status) -> list[str]:
+    """The job that advances the run, where there is one or should be one."""
+    feeder = status.feeder
+    if feeder is None:
+        return []
+    if feeder.state is not None:
+        reason = f" ({feeder.reason})" if feeder.reason else ""
+        return [f"feeder: job {feeder.job} {feeder.state}{reason}; it goes on with the run when some of it has ended"]
+    if feeder.is_needed:
+        return [f"feeder: none is queued; hpcsweep advance {status.handle} goes on, and leaves one"]
+    return []
 
 
 def _waiting_lines(status: Status, style: Style) -> list[str]:

@@ -16,11 +16,14 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     options.add_wait_lock(parser)
     parser.add_argument("-q", "--quiet", action="store_true", help="say nothing but errors")
     parser.add_argument(
+        "--feed", action="store_true", help="leave a small job on the cluster that advances the run, as `submit --feed` does"
+    )
+    parser.add_argument(
         "--now", action="store_true", help="repeat an uncertain submission without the wait (safe: elements are idempotent)"
     )
 
 
-def run(run: str | None, runs_dir: str | None, wait_lock: float, *, quiet: bool, now: bool) -> int:
+def run(run: str | None, runs_dir: str | None, wait_lock: float, *, quiet: bool, feed: bool, now: bool) -> int:
     """One turn of the loop; 0 when nothing is left to do now, 4 when the scheduler is out of reach.
 
     Raises:
@@ -29,7 +32,7 @@ def run(run: str | None, runs_dir: str | None, wait_lock: float, *, quiet: bool,
     """
     opened = open_run(runs_dir, run)
     with turn_of(opened, wait_lock, "advance") as turn:
-        report = advance(turn, settle_s=0.0 if now else None, is_by_hand=True)
+        report = advance(turn, settle_s=0.0 if now else None, is_by_hand=True, is_fed=feed)
     if not quiet:
         tell_report(opened, report)
     raise_unsettled(opened, report)

@@ -45,6 +45,18 @@ def raise_unsettled(run: Run, report: Report) -> None:
         raise HpcsweepError(f"{run.name}: {len(refusals)} submissions were refused: {refusals[0].message}", hint)
 
 
+def tell_rest(run: Run, report: Report, *, is_fed: bool, is_watched: bool) -> None:
+    """Who submits what a new run could not submit yet."""
+    if not run.scheduler.is_fed_by_jobs:
+        if is_fed:
+            output.note("--feed: the queue of this machine goes on by itself")
+    elif report.is_more_to_come and not is_fed and not is_watched:
+        output.note(
+            f"the rest is submitted by `hpcsweep advance {run.handle}`, again and again (from cron), or by `hpcsweep wait"
+            f" {run.handle}`; with --feed a small job on the cluster does it"
+        )
+
+
 def tell_report(run: Run, report: Report) -> None:
     """What ``advance`` did, in a few lines."""
     for number, job, size in report.submitted:

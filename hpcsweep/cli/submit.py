@@ -6,7 +6,7 @@ import argparse
 
 from hpcsweep import output
 from hpcsweep.cli import options
-from hpcsweep.cli.changing import raise_unsettled, tell_report, tell_warnings
+from hpcsweep.cli.changing import raise_unsettled, tell_report, tell_rest, tell_warnings
 from hpcsweep.runs.prepare import SweepOptions, prepare, read_sweep
 
 
@@ -16,6 +16,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--watch", action="store_true", help="show progress until the run has ended, then the table of results")
     parser.add_argument("--dry-run", action="store_true", help="print all that would be written and run, and do nothing")
     parser.add_argument("--jobs", metavar="N", type=options.positive, help="scheduler local: how many tasks at once")
+    parser.add_argument(
+        "--feed",
+        action="store_true",
+        help="leave a small job on the cluster that submits the rest when there is room for it",
+    )
     parser.add_argument(
         "--after", metavar="RUN|JOBID", action="append", default=[], help="start only when that has ended (may be repeated)"
     )
@@ -34,6 +39,7 @@ def run(
     after: list[str],
     *,
     watch: bool,
+    feed: bool,
     dry_run: bool,
 ) -> int:
     """Submit; 0 when it was accepted (with --watch: when all tasks are done)."""
@@ -49,10 +55,11 @@ def run(
         return 0
     from hpcsweep.runs.create import jobs_of, submit  # noqa: PLC0415
 
-    made, report = submit(prepared, name=name, jobs=jobs, after=jobs_of(after, prepared))
+    made, report = submit(prepared, name=name, jobs=jobs, after=jobs_of(after, prepared), is_fed=feed)
     tell_report(made, report)
     output.say_now(f"{made.name}: {made.paths.root}")
     raise_unsettled(made, report)
+    tell_rest(made, report, is_fed=feed, is_watched=watch)
     if not watch:
         output.say(f"look: hpcsweep status {made.handle}")
         return 0

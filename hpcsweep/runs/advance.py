@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from functools import cached_property
 
@@ -21,18 +21,28 @@ from hpcsweep.decide import (
     policy_of,
 )
 from hpcsweep.errors import HpcsweepError, SchedulerUnreachable
+from hpcsweep.events import ARRAY_CANCEL
 from hpcsweep.fold import Fold, TaskView
-from hpcsweep.ledger import Array
+from hpcsweep.ledger import NOT_HANDED_OVER, Array
+from hpcsweep.model import Request
 from hpcsweep.ranges import format_ranges
 from hpcsweep.runs.endings import end_attempts, names_of
-from hpcsweep.runs.limits import site_limits
-from hpcsweep.runs.observe import claim_facts, observe
+from hpcsweep.runs.feed import feeder_request, leave_feeder
+from hpcsweep.runs.limits import learn_array_size, site_limits
+from hpcsweep.runs.observe import claim_facts, list_array_events, observe
+from hpcsweep.runs.room import GO_ON, ask_ceilings, learn_room
 from hpcsweep.runs.run import Run
 from hpcsweep.runs.scripts import ArrayWriter, array_directives
 from hpcsweep.runs.turn import Turn
 from hpcsweep.schedulers.base import ArrayJob, Command, Refused, Submitted, Uncertain
 from hpcsweep.shell import run_command
 from hpcsweep.states import FACTS
+from hpcsweep.store import mark_cancel
+
+FIRST_DELAY_S = 120
+"""When a feeder looks again that was left before anybody knew how much room there is."""
+
+MOST_ELEMENTS = 1_000_000_000
 
 
 @dataclass(kw_only=True)
@@ -42,12 +52,20 @@ class Report:
     submitted: list[tuple[int, str, int]] = field(default_factory=list)  # array, job, elements
     refused: list[tuple[int, Refused]] = field(default_factory=list)
     uncertain: list[tuple[int, str]] = field(default_factory=list)
-    waiting: Mapping[int, str] = field(default_factory=dict)
+    waiting: dict[int, str] = field(default_factory=dict)
+    is_more_to_come: bool = False  # something stays to be submitted by a later `advance`, without the user's word
     notes: list[str] = field(default_factory=list)
     fold: Fold | None = None
 
 
-def advance(turn: Turn, *, after: tuple[str, ...] = (), settle_s: float | None = None, is_by_hand: bool = False) -> Report:
+def advance(
+    turn: Turn,
+    *,
+    after: tuple[str, ...] = (),
+    settle_s: float | None = None,
+    is_by_hand: bool = False,
+    is_fed: bool = False,
+) -> Report:
     """One turn of the loop. Idempotent: with nothing to do it writes nothing.
 
     Args:
@@ -55,8 +73,11 @@ def advance(turn: Turn, *, after: tuple[str, ...] = (), settle_s: float | None =
         after: jobs of others that new arrays have to wait for (``submit --after``).
         settle_s: how long an uncertain submission is given before it is repeated (default: the run's setting).
         is_by_hand: a user's own `advance`: refusals are tried again, for their cause may have been mended.
+        is_fed: from now on a small job is left that advances the run, where something stays to be submitted.
     """
     run = turn.run
+    if is_fed and not run.ledger.is_fed and run.scheduler.is_fed_by_jobs:
+        turn.write({"event": "fed"})
     fold = observe(run, is_hurried=settle_s == 0)
     fold = record_what_is_known(turn, fold)
     policy = policy_of(
@@ -66,10 +87,17 @@ def advance(turn: Turn, *, after: tuple[str, ...] = (), settle_s: float | None =
         repeats_refused=is_by_hand,
     )
     decision = decide(fold, policy, run.request_of, time.time())
-    report = Report(waiting=decision.waiting, fold=fold)
+    if decision.is_submitting and not fold.evidence.live_message:
+        # Only who submits has to know how much the site lets in.
+        policy = replace(policy, ceilings=ask_ceilings(run, fold), feeder=feeder_request(run, fold))
+        decision = decide(fold, policy, run.request_of, time.time())
+    report = Report(waiting=dict(decision.waiting), is_more_to_come=decision.is_more_to_come, fold=fold)
     if fold.evidence.live_message:
         return report  # the scheduler is silent: whatever was to be done is done by the next turn
+    fence_abandoned(run)
     _Act(turn=turn, policy=policy, report=report, fold=fold, after=after).carry_out(decision)
+    if report.is_more_to_come and not report.uncertain:
+        report.notes += leave_feeder(turn, fold)
     if decision.is_finished and not run.ledger.is_finished:
         counts: dict[str, int] = {}
         for view in fold.views:
@@ -188,7 +216,7 @@ def _settled(run: Run, fold: Fold) -> Iterable[dict[str, object]]:
     }
     for array in run.ledger.arrays.values():
         # Also one that nobody ever confirmed, when its tasks say by themselves that they have ended.
-        if array.submission not in ("planned", "refused") and not array.settled and array.number not in open_arrays:
+        if array.submission not in NOT_HANDED_OVER and not array.settled and array.number not in open_arrays:
             yield {"event": "settled", "array": array.number}
 
 
@@ -205,6 +233,9 @@ class _Act:
     report: Report
     fold: Fold
     after: tuple[str, ...]
+    _full: dict[tuple[str | None, ...], str] = field(default_factory=dict)  # where there is no room for one more, and why
+    _largest: int = MOST_ELEMENTS
+    _refusal: tuple[int, Refused] | None = None
 
     @cached_property
     def _writer(self) -> ArrayWriter:
@@ -218,10 +249,7 @@ class _Act:
                 case EndAttempts():
                     came_to_an_end |= end_attempts(self.turn, self.fold, action)
                 case SubmitAgain():
-                    array = self.turn.run.ledger.arrays[action.array]
-                    if array.submission == "planned" and not self.turn.run.paths.array(array.number).script.exists():
-                        self._writer.write(array)  # a crash came before the script, which is written last
-                    self._submit(array, action.elements)
+                    self._submit_again(self.turn.run.ledger.arrays[action.array], action.elements)
                 case CancelDuplicate():
                     array = self.turn.run.ledger.arrays[action.array]
                     self._tell(self.turn.run.scheduler.cancel_pending_cmds(array.tag, action.job))
@@ -234,15 +262,89 @@ class _Act:
                         self._tell(self.turn.run.scheduler.hold_cmds(array.tag, job, "hold"))
                 case PlanArray():
                     tasks = tuple(task for task in action.tasks if task not in came_to_an_end)
-                    if action.kind == "finally" and (self.report.refused or self.report.uncertain):
+                    if action.kind == "finally" and (self.report.refused or self.report.uncertain or self._full):
+                        self.report.is_more_to_come = True
                         continue  # there is no job yet that it could wait for; the next turn plans it
-                    if tasks:
-                        self._submit(self._plan_array(action, tasks))
+                    self._place(action, tasks, len(tasks))
+
+    def _submit_again(self, array: Array, elements: tuple[int, ...] | None) -> None:
+        if array.submission == "planned" and not self.turn.run.paths.array(array.number).script.exists():
+            self._writer.write(array)  # a crash came before the script, which is written last
+        answer = self._submit(array, elements)
+        if isinstance(answer, Refused) and self._is_given_back(array, answer):
+            current = self.turn.run.ledger.current
+            tasks = tuple(task for task in array.tasks if task not in current or current[task][0] is not array)
+            attempts = {task: array.attempt_of(task) for task in tasks}
+            plan = PlanArray(kind=array.kind, tasks=tasks, attempts=attempts, request=array.request, awaits=array.awaits)
+            self._place(plan, tasks, max(1, array.size // 2))
+
+    def _place(self, plan: PlanArray, tasks: Sequence[int], piece: int) -> None:
+        """Submit a plan; where the site takes only fewer elements at once, in pieces, each half of what would be refused.
+
+        So a few tries fill what room there is, whether or not anybody has told how much that is.
+        """
+        place = (plan.request.account, plan.request.partition, plan.request.qos)
+        left = tuple(tasks)
+        bound: int | None = None  # so many elements more are known to be too many
+        while left and place not in self._full:
+            part = left[: min(piece, self._largest)]
+            array = self._plan_array(plan, part)
+            answer = self._submit(array)
+            if isinstance(answer, Submitted):
+                left = left[len(part) :]
+                bound = bound and bound - len(part)
+            elif not isinstance(answer, Refused) or not self._is_given_back(array, answer):
+                self.report.is_more_to_come |= bool(left[len(part) :])
+                return
+            elif answer.limit == "array size":
+                self._largest = len(part) // 2
+                learn_array_size(self.turn.run, self._largest)
+            else:
+                bound = len(part)
+                # Its place would be gone when the rest is filled.
+                self.report.notes += leave_feeder(self.turn, self.fold, delay_s=FIRST_DELAY_S)
+                self._refusal = (array.number, answer)
+            if bound is not None:
+                piece = bound // 2
+                if not piece:
+                    self._full[place] = self._why_full(plan.request)
+        if left:
+            self.report.waiting.update(dict.fromkeys(left, self._full[place]))
+            self.report.is_more_to_come = True
+
+    def _why_full(self, request: Request) -> str:
+        """Remember that there is no more room now. Where not even one element is taken by an empty queue, it is no lack of room."""
+        count = learn_room(self.turn.run, request)
+        if not count and not self.report.submitted and self._refusal is not None:
+            self.report.refused.append(self._refusal)
+        many = "" if count is None else f" than {count} jobs"
+        return f"limits: the site lets you queue no more{many} now; {GO_ON}"
+
+    def _is_given_back(self, array: Array, answer: Refused) -> bool:
+        """Give a refused array back, where fewer elements may be taken: its tasks are new again.
+
+        Only where each of its submissions was answered by a refusal, and it has no claims: then nothing of it exists. It is
+        fenced all the same, by the marker that cancels whatever would start of it.
+        """
+        run = self.turn.run
+        is_size = answer.limit == "array size"
+        if not array.is_uncertain and not array.jobs and list_array_events(run, array.number):
+            message = f"it was refused, and has started: {answer.message}"
+            self.turn.write({"event": "uncertain", "array": array.number, "message": message})
+        if array.is_uncertain:
+            self.report.uncertain.append((array.number, answer.message))
+        elif not answer.limit or (is_size and array.size == 1) or array.jobs:
+            self.report.refused.append((array.number, answer))
+        else:
+            self.turn.write({"event": "abandoned", "array": array.number})
+            fence_abandoned(run)
+            return True
+        return False
 
     def _plan_array(self, action: PlanArray, tasks: tuple[int, ...]) -> Array:
         """Write the intent, then the array's files: a folder that the journal does not know means that the journal is damaged."""
         run = self.turn.run
-        array = new_array(run, replace(action, tasks=tasks), run.ledger.next_array(), self.after)
+        array = new_array(run, replace(action, tasks=tasks), run.ledger.next_array(), self.after or _inherited_after(self.fold))
         by_attempt: dict[int, list[int]] = {}
         for task in tasks:
             by_attempt.setdefault(array.attempt_of(task), []).append(task)
@@ -271,7 +373,7 @@ class _Act:
                 said = completed.stderr.strip() or f"exit code {completed.returncode}"
                 self.report.notes.append(f"{command.argv[-1]}: {said}")
 
-    def _submit(self, array: Array, elements: tuple[int, ...] | None = None) -> None:
+    def _submit(self, array: Array, elements: tuple[int, ...] | None = None) -> Submitted | Refused | Uncertain:
         """The intent is on disk before the command runs; its answer is on disk before anything else happens."""
         run = self.turn.run
         job = array_job(run, array, self.policy, elements)
@@ -294,13 +396,31 @@ class _Act:
                 if answer.warning:
                     self.report.notes.append(answer.warning)
             case Refused():
-                self.turn.write(
-                    {"event": "refused", "array": array.number, "message": answer.message, "curable": answer.curable}
-                )
-                self.report.refused.append((array.number, answer))
+                is_curable = answer.curable or (bool(answer.limit) and array.size > 1)
+                self.turn.write({"event": "refused", "array": array.number, "message": answer.message, "curable": is_curable})
             case Uncertain():
                 self.turn.write({"event": "uncertain", "array": array.number, "message": answer.message})
                 self.report.uncertain.append((array.number, answer.message))
+        return answer
+
+
+def fence_abandoned(run: Run) -> None:
+    """Nothing of an array that was given back exists. If a scheduler that said no has it after all, its elements leave."""
+    for array in run.ledger.arrays.values():
+        events = run.paths.array(array.number).events
+        if array.submission == "abandoned" and events.is_dir() and not (events / ARRAY_CANCEL).exists():
+            mark_cancel(events, None)
+
+
+def _inherited_after(fold: Fold) -> tuple[str, ...]:
+    """Others' jobs that the run's first arrays still wait for, as what is submitted later has to."""
+    ledger = fold.ledger
+    waiting = {view.array for view in fold.views if FACTS[view.state].is_live and not view.is_begun}
+    arrays = [array for array in ledger.arrays.values() if array.after]
+    found = [array for array in arrays if array.number in waiting]
+    if not found and all(array.submission == "abandoned" for array in arrays):
+        found = arrays
+    return tuple(dict.fromkeys(job for array in found for job in array.after))
 
 
 def new_array(run: Run, plan: PlanArray, number: int, after: tuple[str, ...] = ()) -> Array:

@@ -16,6 +16,7 @@ from hpcsweep.model import Completed
 from hpcsweep.ranges import format_ranges
 from hpcsweep.runs.advance import record_what_is_known
 from hpcsweep.runs.endings import end_attempts, names_of
+from hpcsweep.runs.feed import live_feeder
 from hpcsweep.runs.observe import observe
 from hpcsweep.runs.run import Run
 from hpcsweep.runs.turn import Turn
@@ -74,6 +75,8 @@ def cancel(turn: Turn, fold: Fold, tasks: list[int] | None) -> Cancelled:
     unseen = cancelled_unseen(Fold(run.ledger, fold.evidence, run.ledger.total))
     end_attempts(turn, fold, EndAttempts(attempts=unseen, leaves_started=True))
     answers = [_cancel_elements(run, run.ledger.arrays[number], elements) for number, elements in some.items()]
+    if tasks is None:
+        answers.append(_cancel_feeder(run, fold))
     for error in filter(None, answers):
         raise error
     return Cancelled(withdrawn=withdrawn, signalled=[view.index for view in live], ended=ended)
@@ -93,6 +96,16 @@ def _cancel_elements(run: Run, array: Array, elements: list[int] | None) -> Hpcs
     try:
         for job in array.jobs:
             _tell(run.scheduler.cancel_cmds(array.tag, job, elements))
+    except HpcsweepError as error:
+        return error
+    return None
+
+
+def _cancel_feeder(run: Run, fold: Fold) -> HpcsweepError | None:
+    """There is nothing left to feed: a feeder that stays would find that, too."""
+    feeder = live_feeder(fold)
+    try:
+        _tell([] if feeder is None else run.scheduler.cancel_cmds(feeder.tag, feeder.job, None))
     except HpcsweepError as error:
         return error
     return None

@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from hpcsweep.errors import HpcsweepError
+from hpcsweep.ledger import NOT_HANDED_OVER
 from hpcsweep.runs.advance import Report, advance, first_refusal
 from hpcsweep.runs.facts import Surroundings, environment_text
 from hpcsweep.runs.imagine import check_rendering, run_record, surroundings_of
@@ -31,7 +32,9 @@ _JOB_ID = {"local": re.compile(r"\d+-\d+-[0-9a-f]+", re.ASCII), "slurm": re.comp
 _ANY_JOB_ID = re.compile(r"\d[\w.\[\]-]*", re.ASCII)
 
 
-def submit(prepared: Prepared, *, name: str | None, jobs: int | None, after: tuple[str, ...]) -> tuple[Run, Report]:
+def submit(
+    prepared: Prepared, *, name: str | None, jobs: int | None, after: tuple[str, ...], is_fed: bool = False
+) -> tuple[Run, Report]:
     """Make the run and submit it.
 
     Raises:
@@ -64,10 +67,10 @@ def _first_turn(run: Run, after: tuple[str, ...]) -> Report:
     refusal: HpcsweepError | None
     with open_turn(run, wait_s=30.0, command="submit") as turn:
         try:
-            report = advance(turn, after=after)
+            report = advance(turn, after=after, is_fed=is_fed)
             refusal = first_refusal(report)
         except HpcsweepError as error:
-            if any(array.submission not in ("planned", "refused") for array in run.ledger.arrays.values()):
+            if any(array.submission not in NOT_HANDED_OVER for array in run.ledger.arrays.values()):
                 raise
             refusal = error
         if refusal is not None:

@@ -1,10 +1,12 @@
-"""What the site allows, asked once a run and kept in its cache."""
+"""What the site allows whoever submits, asked once a day and kept in the run's cache."""
 
 from __future__ import annotations
 
 import time
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Any
 
 from hpcsweep.runs.run import Run
 from hpcsweep.schedulers.base import NoAnswer
@@ -14,9 +16,6 @@ from hpcsweep.store import cache
 A_DAY_S = 86_400.0
 SILENCE_S = 60.0
 
-_silent_at: dict[Path, float] = {}
-"""Runs folder -> when the site last gave no answer: one command does not wait for it again and again."""
-
 
 @dataclass(frozen=True, kw_only=True)
 class SiteLimits:
@@ -24,23 +23,59 @@ class SiteLimits:
 
     max_array_size: int = 1001
     kill_wait_s: int = 30
+    max_job_count: int | None = None
+    cluster: str = ""
+
+
+_asked: dict[Path, tuple[float, SiteLimits | None]] = {}
+"""Runs folder -> when the site was last asked, and its answer, if it gave one: one command does not ask again and again.
+
+A run that is not on disk yet has no cache.
+"""
 
 
 def site_limits(run: Run) -> SiteLimits:
-    """The site's limits; a query without an answer leaves the defaults, and is tried again by the next command."""
-    cached = cache.get(run.paths, "limits", max_age_s=A_DAY_S, now=time.time())
+    """The site's limits; a query without an answer leaves what is known, or the defaults, and is tried again by the next command."""
+    now = time.time()
+    cached = cache.get(run.paths, "limits", max_age_s=A_DAY_S, now=now)
     if cached is not None:
-        return SiteLimits(**cached)
+        return _smaller_arrays(run, _site_from_json(cached))
     command = run.scheduler.limits_cmd()
     if command is None:
         return SiteLimits(max_array_size=1_000_000, kill_wait_s=5)
     folder = run.paths.root.parent
-    if folder in _silent_at and time.monotonic() - _silent_at[folder] < SILENCE_S:
-        return SiteLimits()
-    answer = run.scheduler.parse_limits(run_command(command, timeout_s=run.settings.query_timeout_s))
-    if isinstance(answer, NoAnswer):
-        _silent_at[folder] = time.monotonic()
-        return SiteLimits()
-    limits = SiteLimits(**{name: value for name, value in asdict(answer).items() if value is not None})
-    cache.put(run.paths, "limits", asdict(limits), now=time.time())
-    return limits
+    asked_at, limits = _asked.get(folder, (-SILENCE_S, None))
+    if time.monotonic() - asked_at >= SILENCE_S:
+        answer = run.scheduler.parse_limits(run_command(command, timeout_s=run.settings.query_timeout_s))
+        limits = None if isinstance(answer, NoAnswer) else _site_from_json(asdict(answer))
+        _asked[folder] = (time.monotonic(), limits)
+    if limits is not None:
+        cache.put(run.paths, "limits", asdict(limits), now=now)
+    else:
+        old = cache.get_with_time(run.paths, "limits")
+        limits = SiteLimits() if old is None else _site_from_json(old[0])
+    return _smaller_arrays(run, limits)
+
+
+def known_site_limits(run: Run) -> SiteLimits | None:
+    """What is known without asking, however old it is; None: nothing, or nothing is limited."""
+    old = cache.get_with_time(run.paths, "limits") if run.scheduler.limits_cmd() is not None else None
+    return None if old is None else _smaller_arrays(run, _site_from_json(old[0]))
+
+
+def _site_from_json(data: Mapping[str, Any]) -> SiteLimits:
+    known = {name: value for name, value in data.items() if name in SiteLimits.__dataclass_fields__ and value is not None}
+    return SiteLimits(**known)
+
+
+def _smaller_arrays(run: Run, limits: SiteLimits) -> SiteLimits:
+    """Where the site has refused an array for its size, whatever it says of itself."""
+    learned = cache.get(run.paths, "array-size", max_age_s=A_DAY_S, now=time.time())
+    if not isinstance(learned, int):
+        return limits
+    return SiteLimits(**{**asdict(limits), "max_array_size": min(limits.max_array_size, learned)})
+
+
+def learn_array_size(run: Run, size: int) -> None:
+    """Remember that the site refuses arrays that are larger."""
+    cache.put(run.paths, "array-size", size, now=time.time())

@@ -9,14 +9,16 @@ from hpcsweep.errors import HpcsweepError
 from hpcsweep.fold import Fold
 from hpcsweep.model import Request
 from hpcsweep.runs.observe import observe
+from hpcsweep.runs.room import known_ceilings
 from hpcsweep.runs.run import Run
 from hpcsweep.runs.status import Status, make_status
 
 
 def look(run: Run) -> tuple[Fold, Decision]:
-    """What is, and what ``advance`` would do now. The site's limits are not asked for."""
+    """What is, and what ``advance`` would do now. The site's limits are not asked for: what is known of them counts."""
     fold = observe(run)
-    policy, now = policy_of(run.settings, settle_s=run.settle_s), time.time()
+    policy = policy_of(run.settings, ceilings=known_ceilings(run, fold), settle_s=run.settle_s)
+    now = time.time()
     try:
         return fold, decide(fold, policy, run.request_of, now)
     except HpcsweepError:  # tasks.jsonl is damaged: what would be submitted cannot be told, but that something would be

@@ -12,6 +12,7 @@ from typing import Any
 from hpcsweep.errors import HpcsweepError
 from hpcsweep.events import fold_events
 from hpcsweep.fold import EventTable, Evidence, Fold, TaskView, gone_elements
+from hpcsweep.ledger import Ledger
 from hpcsweep.ranges import format_ranges, parse_ranges
 from hpcsweep.runs.run import Run
 from hpcsweep.schedulers.base import NoAnswer, Seen
@@ -93,7 +94,13 @@ def look_into_events(run: Run, evidence: Evidence, arrays: Iterable[int]) -> Evi
 def _is_open(fold: Fold) -> bool:
     """Whether the scheduler could tell something that the tasks' own records do not."""
     views = fold.views if fold.finally_view is None else [*fold.views, fold.finally_view]
-    return any(FACTS[view.state].is_live or not view.is_final for view in views)
+    return any(FACTS[view.state].is_live or not view.is_final for view in views) or _feeder_tag(fold.ledger) is not None
+
+
+def _feeder_tag(ledger: Ledger) -> str | None:
+    """The tag of the newest job that was left to advance the run, while that may be queued."""
+    feeder = ledger.feeder
+    return None if feeder is None or feeder.is_refused or ledger.is_finished else feeder.tag
 
 
 def _replace(evidence: Evidence, **changes: Any) -> Evidence:
@@ -104,9 +111,10 @@ def _replace(evidence: Evidence, **changes: Any) -> Evidence:
 
 def _ask_live(run: Run, evidence: Evidence) -> Evidence:
     arrays = run.ledger.live_arrays()
-    tags = [array.tag for array in arrays]
+    feeder = _feeder_tag(run.ledger)
+    tags = [*(array.tag for array in arrays), *([] if feeder is None else [feeder])]
     answer: list[Seen] | NoAnswer
-    if not arrays:
+    if not tags:
         answer = []
     elif run.info["scheduler"] == "local" and not run.is_on_this_host():
         answer = NoAnswer(message=f"its tasks run on {run.host}; ask there")

@@ -9,9 +9,20 @@ from typing import Any
 from hpcsweep.decide import Decision, is_over
 from hpcsweep.fold import Fold, TaskView
 from hpcsweep.ranges import format_ranges
+from hpcsweep.runs.feed import live_feeder
 from hpcsweep.runs.observe import claim_facts
 from hpcsweep.runs.run import Run
 from hpcsweep.states import FACTS, State
+
+
+@dataclass(frozen=True, kw_only=True)
+class FeederView:
+    """The job that advances a fed run. ``state`` None: none is queued, as far as anybody knows."""
+
+    job: str | None = None
+    state: State | None = None
+    reason: str = ""
+    is_needed: bool = False
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -31,6 +42,7 @@ class Status:
     eta_s: float | None
     scheduler_message: str = ""
     problems: Sequence[str] = field(default_factory=tuple)
+    feeder: FeederView | None = None
 
     @property
     def is_success(self) -> bool:
@@ -62,7 +74,21 @@ def make_status(run: Run, fold: Fold, decision: Decision) -> Status:
         eta_s=estimate_rest_s(fold),
         scheduler_message=fold.evidence.live_message,
         problems=problems,
+        feeder=_feeder_view(fold, is_needed=decision.is_more_to_come or decision.is_submitting),
     )
+
+
+def _feeder_view(fold: Fold, *, is_needed: bool) -> FeederView | None:
+    """How the feeder stands; None where the run is not fed."""
+    if not fold.ledger.is_fed:
+        return None
+    seen = live_feeder(fold)
+    if seen is not None:
+        return FeederView(job=seen.job, state=seen.state, reason=seen.reason, is_needed=is_needed)
+    if fold.evidence.live is None and fold.ledger.feeder is not None and fold.ledger.feeder.job is not None:
+        state = None if fold.ledger.is_finished else State.UNKNOWN
+        return FeederView(job=fold.ledger.feeder.job, state=state, is_needed=is_needed)
+    return FeederView(is_needed=is_needed)
 
 
 def estimate_rest_s(fold: Fold) -> float | None:
@@ -109,7 +135,15 @@ def status_json(run: Run, status: Status, tasks: Sequence[int] | None = None) ->
         "scheduler_message": status.scheduler_message,
         "code": _code_json(run),
         "problems": [*status.problems, *run.tasks_problems],
+        "feeder": _feeder_json(status),
     }
+
+
+def _feeder_json(status: Status) -> dict[str, Any] | None:
+    view = status.feeder
+    if view is None:
+        return None
+    return {"job": view.job, "state": None if view.state is None else view.state.value, "reason": view.reason}
 
 
 def _code_json(run: Run) -> dict[str, Any]:

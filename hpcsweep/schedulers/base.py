@@ -47,6 +47,8 @@ class ArrayJob:
     elements: tuple[int, ...] | None = None
     at_once: int | None = None
     after: tuple[str, ...] = ()
+    after_first_of: tuple[str, ...] = ()  # instead of `after`: it may start when one of these has ended
+    delay_s: int = 0  # not before so many seconds have passed
     is_held: bool = False
     as_single_job: bool = False  # array.mode: jobs (size is 1 then)
     directives: tuple[str, ...] = ()
@@ -66,13 +68,15 @@ class Submitted:
 class Refused:
     """The scheduler said no: nothing was accepted. ``curable``: waiting may cure it (a limit on queued jobs).
 
-    ``is_unreachable``: it was its client that said so, which had nobody to ask.
+    ``is_unreachable``: it was its client that said so, which had nobody to ask. ``limit``: it were too many elements, and
+    fewer may be taken; ``queued``: for what is queued already, ``array size``: for one array.
     """
 
     message: str
     hint: str = ""
     curable: bool = False
     is_unreachable: bool = False
+    limit: Literal["", "queued", "array size"] = ""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -117,6 +121,38 @@ class Limits:
 
     max_array_size: int | None = None  # elements in one array
     kill_wait_s: int | None = None
+    max_job_count: int | None = None  # elements of all users at once
+    cluster: str | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Association:
+    """What a user may do under one account. ``partition`` "": in any. ``max_submit`` None: no limit on what is queued."""
+
+    account: str
+    partition: str = ""
+    is_default: bool = False
+    default_qos: str = ""
+    max_submit: int | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class SubmitLimits:
+    """How many elements one user may have queued. ``qos``: by its name, only where it has a limit."""
+
+    associations: tuple[Association, ...] = ()
+    qos: Mapping[str, int] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Queued:
+    """Some elements of one job in a user's queue, whoever submitted it."""
+
+    tag: str
+    account: str
+    partition: str
+    qos: str
+    elements: int
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -159,6 +195,11 @@ class Scheduler(Protocol):
     @property
     def enforces_time_limit(self) -> bool:
         """False: the runner keeps the limit."""
+        ...
+
+    @property
+    def is_fed_by_jobs(self) -> bool:
+        """Whether a job can advance a run. False: its queue advances the run by itself."""
         ...
 
     def problems(self, request: Request, options: Mapping[str, Value]) -> list[Problem]:
@@ -223,4 +264,19 @@ class Scheduler(Protocol):
 
     def parse_version(self, completed: Completed) -> str | None:
         """The version that was printed: ``slurm 23.11.4``."""
+
+    def submit_limits_cmds(self, user: str, cluster: str) -> list[Command]:
+        """The queries for a user's limits on what is queued; none where there are no such limits."""
+        ...
+
+    def parse_submit_limits(self, completed: Sequence[Completed]) -> SubmitLimits | NoAnswer:
+        """The limits that they printed."""
+        ...
+
+    def queued_cmd(self, user: str) -> Command | None:
+        """One query for all that a user has queued or running."""
+        ...
+
+    def parse_queued(self, completed: Completed) -> list[Queued] | NoAnswer:
+        """What counts against the user's limits; an empty list is an answer."""
         ...

@@ -14,7 +14,19 @@ from typing import Literal
 
 from hpcsweep.model import Completed, Request, Value
 from hpcsweep.ranges import format_ranges, parse_ranges
-from hpcsweep.schedulers.base import ArrayJob, Command, Limits, NoAnswer, Problem, Refused, Seen, Submitted, Uncertain
+from hpcsweep.schedulers.base import (
+    ArrayJob,
+    Command,
+    Limits,
+    NoAnswer,
+    Problem,
+    Queued,
+    Refused,
+    Seen,
+    SubmitLimits,
+    Submitted,
+    Uncertain,
+)
 from hpcsweep.states import State
 
 # A job or task that we run in must not be taken for the element's own. GPUs given to us stay: this is still our share.
@@ -45,6 +57,7 @@ class Local:
     longest_settle_s: float = 5.0
     has_history: bool = False
     enforces_time_limit: bool = False
+    is_fed_by_jobs: bool = False
 
     def problems(self, request: Request, options: Mapping[str, Value]) -> list[Problem]:
         """What this machine cannot do: be several nodes. It has no options of its own."""
@@ -172,6 +185,26 @@ class Local:
     def parse_version(self, completed: Completed) -> None:
         """Nothing was asked."""
         del completed
+
+    def submit_limits_cmds(self, user: str, cluster: str) -> list[Command]:
+        """None: as many as one likes."""
+        del user, cluster
+        return []
+
+    def parse_submit_limits(self, completed: Sequence[Completed]) -> SubmitLimits | NoAnswer:
+        """Never asked."""
+        del completed
+        return SubmitLimits()
+
+    def queued_cmd(self, user: str) -> Command | None:
+        """None: nothing is limited."""
+        del user
+        return None
+
+    def parse_queued(self, completed: Completed) -> list[Queued] | NoAnswer:
+        """Never asked."""
+        del completed
+        return []
 
     def _argv(self, verb: str, *words: str) -> tuple[str, ...]:
         # -I -S: neither the user's environment nor site-packages are read, so that it starts at once.

@@ -20,8 +20,21 @@ from typing import Literal
 
 from hpcsweep.model import Completed, Request, Value
 from hpcsweep.ranges import format_ranges
-from hpcsweep.schedulers.base import ArrayJob, Command, Limits, NoAnswer, Problem, Refused, Seen, Submitted, Uncertain
+from hpcsweep.schedulers.base import (
+    ArrayJob,
+    Command,
+    Limits,
+    NoAnswer,
+    Problem,
+    Queued,
+    Refused,
+    Seen,
+    SubmitLimits,
+    Submitted,
+    Uncertain,
+)
 from hpcsweep.schedulers.slurm_answers import read_config, read_sacct, read_squeue, read_submission
+from hpcsweep.schedulers.slurm_limits import read_queued, read_submit_limits
 from hpcsweep.schedulers.slurm_options import find_problems, format_directives
 
 # How to reach the cluster. Everything else that starts so is of the job that we may run in, or changes what is printed.
@@ -94,6 +107,7 @@ class Slurm:
     longest_settle_s: float = math.inf
     has_history: bool = True
     enforces_time_limit: bool = True
+    is_fed_by_jobs: bool = True
 
     def problems(self, request: Request, options: Mapping[str, Value]) -> list[Problem]:
         """What of a request and of ``slurm:`` cannot be expressed."""
@@ -115,6 +129,10 @@ class Slurm:
         argv += [f"--output={log}", f"--error={log}", "--open-mode=append", f"--chdir={job.chdir}"]
         if job.after:
             argv.append("--dependency=afterany:" + ":".join(other.partition(";")[0] for other in job.after))
+        elif job.after_first_of:  # `?`: any of them is enough
+            argv.append("--dependency=" + "?".join(f"afterany:{other.partition(';')[0]}" for other in job.after_first_of))
+        if job.delay_s:
+            argv.append(f"--begin=now+{job.delay_s}")
         if job.is_held:
             argv.append("--hold")
         return Command(
@@ -204,6 +222,34 @@ class Slurm:
         """``slurm 23.11.4``."""
         match = re.match(r"slurm\S* \S+", completed.stdout) if completed.returncode == 0 else None
         return match[0] if match else None
+
+    def submit_limits_cmds(self, user: str, cluster: str) -> list[Command]:
+        """``sacctmgr show user`` and ``show qos``: accounting may be off or down, and then they say nothing."""
+        of_cluster = [f"cluster={cluster}"] if cluster else []
+        return [
+            _query(
+                *("sacctmgr", "--noheader", "--parsable2", "show", "user", f"name={user}", *of_cluster, "withassoc"),
+                "format=DefaultAccount,Account,Partition,DefaultQOS,MaxSubmit,GrpSubmit",
+            ),
+            _query(
+                *("sacctmgr", "--noheader", "--parsable2", "show", "qos", "format=Name,MaxSubmitPU,MaxSubmitPA,GrpSubmit"),
+            ),
+        ]
+
+    def parse_submit_limits(self, completed: Sequence[Completed]) -> SubmitLimits | NoAnswer:
+        """``lab|lab||normal|1000|`` and ``few|4||``."""
+        return read_submit_limits(completed)
+
+    def queued_cmd(self, user: str) -> Command | None:
+        """One squeue of the user's jobs; pending elements of an array are one line."""
+        return _query(
+            *("squeue", "--noheader", f"--user={user}", "--format=%K|%a|%P|%q|%j"),
+            env={"SLURM_BITSTR_LEN": "0"},
+        )
+
+    def parse_queued(self, completed: Completed) -> list[Queued] | NoAnswer:
+        """``11-37,39|lab|main|normal|TAG``."""
+        return read_queued(completed)
 
 
 def escape_pattern(path: str) -> str:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable
 from itertools import chain
+from typing import Literal
 
 from hpcsweep.model import Completed
 from hpcsweep.schedulers.base import Limits, NoAnswer, Refused, Seen, Submitted, Uncertain
@@ -63,15 +64,24 @@ _NO_CONFIGURATION = re.compile(r"establish a configuration source|DNS SRV lookup
 _SAID_NO = re.compile(
     r"^sbatch: (error|fatal):|unrecognized option|requires an argument|ambiguous|^slurm_|Usage: sbatch", re.MULTILINE
 )
+_OVER_SUBMIT_LIMIT = r"MaxSubmit|GrpSubmit"
+_OVER_SOME_LIMIT = r"accounting/QOS policy"  # what an older Slurm says, for whichever limit it is
+_NO_SUCH_ARRAY = r"job array"
 # Words -> what to do, whether waiting cures it. The first that fits.
 _REFUSALS: tuple[tuple[str, str, bool], ...] = (
     (
-        r"MaxSubmit|GrpSubmit",
+        _OVER_SUBMIT_LIMIT,
         "the site limits how many jobs may be queued; `hpcsweep advance` goes on when some have ended",
         True,
     ),
     (
-        r"accounting/QOS policy",
+        # A limit has its name on a line of its own: this one is of each job, whatever is queued.
+        r"(Assoc|QOS)(Max|Min|Grp)\w+",
+        "a job asks for more than your account or qos may have (`sacctmgr show assoc`, `sacctmgr show qos`): lower resources",
+        False,
+    ),
+    (
+        _OVER_SOME_LIMIT,
         "ask the site for its limits (`sacctmgr show assoc`, `sacctmgr show qos`): jobs queued, size and time of a job",
         True,
     ),
@@ -101,7 +111,7 @@ _REFUSALS: tuple[tuple[str, str, bool], ...] = (
     ),
     (r"node count|[Nn]ode name", "look at resources.nodes (`sinfo` lists the nodes)", False),
     (r"feature", "`sinfo -o '%P %f'` lists the features; look at slurm.constraint", False),
-    (r"job array", "the site's MaxArraySize is smaller than it said, or arrays are off: try array.mode: jobs", False),
+    (_NO_SUCH_ARRAY, "the site's MaxArraySize is smaller than it said, or arrays are off: try array.mode: jobs", False),
     (r"unrecognized option|ambiguous", "this Slurm does not know an option under `slurm:`", False),
     (r"reservation", "`scontrol show reservation` lists them; look at slurm.reservation", False),
     (r"[Dd]ependency", "the job it should wait for is not there; look at --after", False),
@@ -127,8 +137,15 @@ def read_submission(completed: Completed) -> Submitted | Refused | Uncertain:
         return Uncertain(message=text)
     for words, hint, is_curable in _REFUSALS:
         if re.search(words, text):
-            return Refused(message=text, hint=hint, curable=is_curable)
+            return Refused(message=text, hint=hint, curable=is_curable, limit=_limit_of(words))
     return Refused(message=text)
+
+
+def _limit_of(words: str) -> Literal["", "queued", "array size"]:
+    """Which limit it is that fewer elements may keep."""
+    if words in (_OVER_SUBMIT_LIMIT, _OVER_SOME_LIMIT):
+        return "queued"
+    return "array size" if words == _NO_SUCH_ARRAY else ""
 
 
 def read_squeue(completed: Completed) -> list[Seen] | NoAnswer:
@@ -213,7 +230,7 @@ def _read_sacct_line(line: str) -> Seen | None:
 
 
 def read_config(completed: Completed) -> Limits | NoAnswer:
-    """``MaxArraySize            = 10001``; ``KillWait                = 3 sec``; ``max_array_tasks`` of SchedulerParameters."""
+    """``MaxArraySize            = 10001``; ``KillWait                = 3 sec``; ``max_array_tasks`` of SchedulerParameters; ..."""
     if problem := _failure("scontrol", completed):
         return problem
     table = dict(re.findall(r"^(\w+)\s*=\s*(.*?)\s*$", completed.stdout, re.MULTILINE))
@@ -223,7 +240,12 @@ def read_config(completed: Completed) -> Limits | NoAnswer:
         size = max(1, size)
         if match := re.search(r"\bmax_array_tasks=([0-9]{1,9})\b", table.get("SchedulerParameters", ""), re.ASCII):
             size = max(1, min(size, int(match[1])))
-    return Limits(max_array_size=size, kill_wait_s=_leading_int(table.get("KillWait", "")))
+    return Limits(
+        max_array_size=size,
+        kill_wait_s=_leading_int(table.get("KillWait", "")),
+        max_job_count=_leading_int(table.get("MaxJobCount", "")),
+        cluster=table.get("ClusterName") or None,
+    )
 
 
 def parse_elements(text: str) -> range | tuple[int, ...]:

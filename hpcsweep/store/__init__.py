@@ -17,6 +17,7 @@ from hpcsweep.store.run_files import (
     read_sound_tasks,
     read_tasks,
     write_chunks,
+    write_feeder,
     write_run_json,
     write_tasks,
 )
@@ -74,6 +75,7 @@ __all__ = [
     "sharing",
     "write_atomically",
     "write_chunks",
+    "write_feeder",
     "write_first_events",
     "write_run_json",
     "write_tasks",

@@ -117,6 +117,10 @@ class RunPaths:
         """What the scheduler ``local`` keeps of its queue."""
         return self.root / "local"
 
+    def feeder(self, number: int) -> Path:
+        """The script of feeder ``number`` (from 1): a job that advances the run. Its log is beside it."""
+        return self.root / "feeders" / f"{number:03d}.sh"
+
     @property
     def held_back(self) -> Path:
         """The runners' marker that too many tasks failed: nothing more starts while it is there."""

@@ -276,6 +276,18 @@ def write_chunks(array: ArrayPaths, chunks: Iterable[str | bytes]) -> list[str]:
     return hashes
 
 
+def write_feeder(paths: RunPaths, number: int, script: str) -> None:
+    """Write the script of a job that advances the run.
+
+    Raises:
+        HpcsweepError: it could not be written.
+    """
+    path = paths.feeder(number)
+    with explained("make", path.parent):
+        path.parent.mkdir(exist_ok=True)
+    write_atomically(path, script, mode=0o755)
+
+
 def make_array_folders(array: ArrayPaths) -> None:
     """Make an array's folder with ``tasks/`` and ``events/``; folders that are there stay.
 

@@ -92,11 +92,11 @@ class Cluster:
 @pytest.fixture
 def cluster(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Cluster:
     made = Cluster(tmp_path, ScriptedSlurm())
-    for module in ("advance", "control", "facts", "imagine", "limits", "observe"):
+    for module in ("advance", "control", "facts", "feed", "imagine", "limits", "observe", "room"):
         monkeypatch.setattr(f"hpcsweep.runs.{module}.run_command", made.slurm)
     monkeypatch.setattr("hpcsweep.runs.prepare.is_installed", lambda _name: True)
     monkeypatch.setattr("hpcsweep.runs.observe.socket.gethostname", lambda: made.host)
-    for module in ("adopt", "advance", "observe", "look", "turn", "create"):
+    for module in ("adopt", "advance", "observe", "look", "turn", "create", "room"):
         monkeypatch.setattr(f"hpcsweep.runs.{module}.time", SimpleNamespace(time=lambda: made.now))
     monkeypatch.setenv("HOME", str(tmp_path))
     monkeypatch.chdir(tmp_path)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass, field
 from typing import Literal
 
@@ -25,10 +26,14 @@ class ScriptedSlurm:
     ``taken late``: the request lies somewhere, and is a job only after ``arrive``.
     """
 
-    submission: Literal["taken", "refused", "limited", "taken in silence", "taken late", "lost in silence"] = "taken"
+    submission: Literal["taken", "refused", "limited", "busy", "taken in silence", "taken late", "lost in silence"] = "taken"
     is_silent: bool = False
     has_history: bool = True
     is_deaf: bool = False  # scancel and scontrol fail
+    submit_limit: int | None = None  # how many elements the user may have queued
+    tells_limits: bool = False  # sacctmgr answers
+    largest_array: int | None = None  # MaxArraySize, whatever scontrol says
+    others: int = 0  # elements that the user has queued beside this run
     jobs: dict[str, Job] = field(default_factory=dict)
     told: list[tuple[str, ...]] = field(default_factory=list)
     asked: list[str] = field(default_factory=list)
@@ -48,7 +53,18 @@ class ScriptedSlurm:
             return Completed(
                 argv=argv, returncode=1, stdout="", stderr="slurm_load_jobs error: Unable to contact slurm controller"
             )
-        return {"sbatch": self._submit, "squeue": self._list, "sacct": self._remember, "scontrol": self._config}[argv[0]](argv)
+        answer = {
+            "sbatch": self._submit,
+            "squeue": self._list,
+            "sacct": self._remember,
+            "scontrol": self._config,
+            "sacctmgr": self._manage,
+        }[argv[0]]
+        return answer(argv)
+
+    @property
+    def queued(self) -> int:
+        return self.others + sum(len(job.states) for job in self.jobs.values())
 
     def start(self, job: str, *elements: int) -> None:
         self.jobs[job].states.update(dict.fromkeys(elements, "RUNNING"))
@@ -82,15 +98,27 @@ class ScriptedSlurm:
             return self._answer(argv, "", 1, "sbatch: error: Batch job submission failed: QOSMaxSubmitJobPerUserLimit")
         if self.submission == "lost in silence":
             return self._answer(argv, "", None)
+        if self.submission == "busy":
+            return self._answer(argv, "", 1, "sbatch: error: Batch job submission failed: Resource temporarily unavailable")
+        elements = list(parse_ranges(options.get("array", "0-0").partition("%")[0]))
+        if self.largest_array is not None and len(elements) > self.largest_array:
+            return self._answer(argv, "", 1, "sbatch: error: Batch job submission failed: Invalid job array specification")
+        if self.submit_limit is not None and self.queued + len(elements) > self.submit_limit:
+            said = "Job violates accounting/QOS policy (job submit limit, user's size and/or time limits)"
+            text = f"sbatch: error: QOSMaxSubmitJobPerUserLimit\nsbatch: error: Batch job submission failed: {said}"
+            return self._answer(argv, "", 1, text)
         job = str(self.ids)
         self.ids += 1
-        elements = parse_ranges(options.get("array", "0-0").partition("%")[0])
-        waits_for = options.get("dependency", "afterany:").removeprefix("afterany:").split(":")
+        waits_for = re.split(r"\?afterany:|:", options.get("dependency", "afterany:").removeprefix("afterany:"))
         into = self.on_the_way if self.submission == "taken late" else self.jobs
         into[job] = Job(options["job-name"], dict.fromkeys(elements, "PENDING"), [other for other in waits_for if other])
         return self._answer(argv, f"{job}\n") if self.submission == "taken" else self._answer(argv, "", None)
 
     def _list(self, argv: tuple[str, ...]) -> Completed:
+        if any(word.startswith("--user=") for word in argv):
+            facts = [(len(job.states), job.tag) for job in self.jobs.values() if job.states] + [(self.others, "another")]
+            lines = [f"0-{count - 1}|lab|main|normal|{tag}" for count, tag in facts if count]
+            return self._answer(argv, "\n".join(lines))
         lines = [
             f"{job}_{element}|{job}|{element}|{word}|{facts.tag}|0:01|n1|None"
             for job, facts in self.jobs.items()
@@ -111,6 +139,12 @@ class ScriptedSlurm:
 
     def _config(self, argv: tuple[str, ...]) -> Completed:
         return self._answer(argv, "MaxArraySize = 1001\nKillWait = 30 sec\n")
+
+    def _manage(self, argv: tuple[str, ...]) -> Completed:
+        if not self.tells_limits:
+            return self._answer(argv, "", 1, "sacctmgr: error: Unable to contact the accounting")
+        limit = "" if self.submit_limit is None else str(self.submit_limit)
+        return self._answer(argv, f"normal|{limit}||\n" if "qos" in argv else "lab|lab||normal||\n")
 
     def _tell(self, argv: tuple[str, ...], words: tuple[str, ...]) -> Completed:
         self.told.append(words)

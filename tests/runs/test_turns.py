@@ -111,7 +111,7 @@ class TestCancel:
         cluster.submit(THREE)
         cluster.task_says("0.1.done.1.1", "1.1.done.1.1", "2.1.done.1.1")
         cluster.slurm.end("70", word="FAILED")
-        cluster.slurm.submission = "limited"
+        cluster.slurm.submission = "busy"
         cluster.hpcsweep("resubmit")
         assert cluster.states() == ["new"] * 3
         cluster.hpcsweep("cancel", "run-01", "--tasks", "0,1")

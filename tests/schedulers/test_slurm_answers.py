@@ -338,9 +338,11 @@ def test_nothing_known_is_an_answer(recorded):
 # ---- limits ----
 
 
-@pytest.mark.parametrize("name", ["scontrol-config", "adapter-scontrol-config"])
-def test_limits(recorded, name):
-    assert SLURM.parse_limits(recorded(f"slurm/{name}")) == Limits(max_array_size=10_001, kill_wait_s=3)
+@pytest.mark.parametrize(("name", "cluster"), [("scontrol-config", "lab"), ("adapter-scontrol-config", "hpcsweep")])
+def test_limits(recorded, name, cluster):
+    assert SLURM.parse_limits(recorded(f"slurm/{name}")) == Limits(
+        max_array_size=10_001, kill_wait_s=3, max_job_count=100_000, cluster=cluster
+    )
 
 
 @pytest.mark.parametrize(
