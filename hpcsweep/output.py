@@ -6,7 +6,7 @@ import json
 import os
 import shutil
 import sys
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, TextIO
 
@@ -238,17 +238,38 @@ def next_steps(status: Status, bad: Sequence[TaskView]) -> list[str]:
     return steps
 
 
-def table_text(table: Table, form: str, style: Style) -> str:
-    """A table of results as CSV, JSON or columns."""
-    from hpcsweep.results import iter_csv, iter_json, to_table_text  # noqa: PLC0415 - only collect needs it
+def table_pieces(table: Table, form: str, *, width: int | None, has_colour: bool) -> Iterator[str | bytes]:
+    """A table of results in one of the forms, in pieces; Parquet is bytes. ``width`` of the terminal, if it is one."""
+    from hpcsweep import formats, tabletext  # noqa: PLC0415 - only tables need them
 
-    if form == "csv":
-        return "".join(iter_csv(table))
-    if form == "json":
-        return "".join(iter_json(table))
-    return to_table_text(table, width=style.width if sys.stdout.isatty() else None, color=style.has_colour)
+    if form == "parquet":
+        yield formats.to_parquet(table)
+    elif form == "table":
+        yield tabletext.to_table_text(table, width=width, color=has_colour)
+    else:
+        write = {
+            "csv": formats.iter_csv,
+            "json": formats.iter_json,
+            "jsonl": formats.iter_jsonl,
+            "markdown": tabletext.iter_markdown,
+        }
+        yield from write[form](table)
 
 
-def say_text(text: str) -> None:
-    """Text as it is, on standard output."""
-    sys.stdout.write(text if text.endswith("\n") or not text else text + "\n")
+def say_table(table: Table, form: str) -> None:
+    """A table of results on standard output."""
+    style = style_of()
+    width = style.width if sys.stdout.isatty() else None
+    for piece in table_pieces(table, form, width=width, has_colour=style.has_colour):
+        if isinstance(piece, bytes):
+            sys.stdout.flush()
+            sys.stdout.buffer.write(piece)
+            sys.stdout.buffer.flush()
+        else:
+            sys.stdout.write(piece)
+
+
+def table_bytes(table: Table, form: str) -> bytes:
+    """A table of results as a file has it."""
+    pieces = table_pieces(table, form, width=None, has_colour=False)
+    return b"".join(piece if isinstance(piece, bytes) else piece.encode("utf-8", "surrogateescape") for piece in pieces)

@@ -11,9 +11,11 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from hpcsweep.collect import COLUMNS, LAST_COLUMNS, CollectTask, collect, is_final
+from hpcsweep.collect import COLUMNS, LAST_COLUMNS, CollectTask, Layout, collect, is_final
+from hpcsweep.formats import iter_csv, iter_json
 from hpcsweep.gather import MetricsFile, discover, find_metrics, gather
-from hpcsweep.results import Table, iter_csv, iter_json, to_table_text
+from hpcsweep.results import Table
+from hpcsweep.tabletext import to_table_text
 
 
 def make_task(index, state="done", **more):
@@ -47,7 +49,7 @@ def run(tmp_path):
                 path.write_bytes(text if isinstance(text, bytes) else text.encode())
         folders = {task.index: tmp_path / str(task.index) for task in tasks}
         found = {index: [folder / name for name in find_metrics(str(folder), patterns)] for index, folder in folders.items()}
-        return collect([gathered(task, found[task.index], by_step=by_step) for task in tasks], by_step=by_step)
+        return collect([gathered(task, found[task.index], by_step=by_step) for task in tasks], Layout(by_step=by_step))
 
     return collect_files
 
@@ -242,7 +244,7 @@ def test_whatever_is_in_the_files_it_can_be_written_out(tmp_path, texts, by_step
     for place, text in enumerate(texts):
         paths.append(tmp_path / f"{place}.metrics")
         paths[-1].write_bytes(text)
-    table = collect([gathered(make_task(0), paths, by_step=by_step)], by_step=by_step)
+    table = collect([gathered(make_task(0), paths, by_step=by_step)], Layout(by_step=by_step))
     assert table.rows
     for text in (*iter_csv(table), *iter_json(table), to_table_text(table), to_table_text(table, width=30, color=True)):
         text.encode()

@@ -17,7 +17,7 @@ from pathlib import Path
 
 import pytest
 
-from hpcsweep import cli, collect, errors
+from hpcsweep import aggregate, cli, collect, errors, formats, results
 from hpcsweep.__main__ import BUG, INTERRUPTED
 from hpcsweep.states import State
 from hpcsweep.sweepfile import load_profile_settings, load_sweep
@@ -330,7 +330,10 @@ def test_the_json_is_described_field_by_field(shell):
 
 def test_the_columns_of_results_are_listed():
     keys = table_keys(section(COMMANDS_PAGE, "Columns"))
-    assert tuple(keys) == (*collect.COLUMNS, *collect.LAST_COLUMNS)
+    assert tuple(keys) == (results.RUN, *collect.COLUMNS, results.OBJECTIVE, *collect.LAST_COLUMNS)
+    listed = table_keys(section(COMMANDS_PAGE, "Replicates"))
+    assert listed == [results.RUN, *aggregate.COLUMNS, *(f"X.{name}" for name in aggregate.STATISTICS)]
+    assert re.findall(r"`(\.\w+)`", section(COMMANDS_PAGE, "Forms")) == list(formats.ENDINGS)
 
 
 # ---- docs/running.md against the code ----

@@ -16,6 +16,7 @@ COMMANDS: dict[str, str] = {
     "status": "how every task of a run stands",
     "logs": "what tasks printed",
     "collect": "one table of all parameters and results",
+    "best": "the best tasks or points by the objective",
     "extend": "add the points of a sweep file that a run does not have yet",
     "resubmit": "run again what did not work",
     "cancel": "cancel a run or some of its tasks",
@@ -34,6 +35,9 @@ COMMANDS: dict[str, str] = {
 
 _MODULES = {"list": "list_"}
 
+_MAY_BEGIN_WITH_A_DASH = frozenset({"--sort", "--where"})
+"""Options whose value argparse would take for another option: ``--sort -val_loss``."""
+
 
 def run_command(argv: Sequence[str]) -> int:
     """Parse ``argv`` and run the command that it names; its exit code.
@@ -45,7 +49,7 @@ def run_command(argv: Sequence[str]) -> int:
     parser, command = _parser(only=name if name in COMMANDS else None)
     if name is not None and name not in COMMANDS:
         parser.error(f"there is no command {name!r}{_nearest([name], COMMANDS)}")
-    args, unknown = parser.parse_known_args(argv)
+    args, unknown = parser.parse_known_args(_join_dashed(argv))
     if unknown:
         known = [word for action in (command or parser)._actions for word in action.option_strings]  # noqa: SLF001 - no other way
         (command or parser).error(f"unrecognized arguments: {' '.join(unknown)}{_nearest(unknown, known)}")
@@ -60,6 +64,17 @@ def run_command(argv: Sequence[str]) -> int:
         raise HpcsweepError(f"the folder you are in cannot be found: {error.strerror}", "cd to another one") from None
     code: int = run(**vars(args))
     return code
+
+
+def _join_dashed(argv: Sequence[str]) -> list[str]:
+    """``--sort -val_loss`` -> ``--sort=-val_loss``, which means the same to the user and is understood."""
+    joined: list[str] = []
+    for word in argv:
+        if joined and joined[-1] in _MAY_BEGIN_WITH_A_DASH and word[:1] == "-" != word[1:2]:
+            joined[-1] += f"={word}"
+        else:
+            joined.append(word)
+    return joined
 
 
 def _nearest(words: Iterable[str], known: Iterable[str]) -> str:

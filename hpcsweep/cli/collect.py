@@ -3,58 +3,66 @@
 from __future__ import annotations
 
 import argparse
-from pathlib import Path
 
 from hpcsweep import output
-from hpcsweep.cli import options
-from hpcsweep.runs.run import Run, open_run
+from hpcsweep.cli import tables
+from hpcsweep.errors import HpcsweepError
+from hpcsweep.runs.run import Run
 
-FORMS = {
-    "csv": "comma-separated values",
-    "json": "JSON, a list of rows",
-    "table": "columns to read (the default)",
-}
+BEST_SHOWN = 10
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """The options of ``hpcsweep collect``."""
-    options.add_run(parser)
-    for name, what in FORMS.items():
-        parser.add_argument(f"--{name}", action="store_const", const=name, dest="form", help=what)
-    parser.add_argument(
-        "-o",
-        "--output",
-        metavar="FILE",
-        dest="target",
-        help="write there, whole or not at all; JSON when its name says so, else CSV",
-    )
+    tables.add_runs(parser)
+    tables.add_forms(parser)
     parser.add_argument("--steps", action="store_true", help="one row a step instead of one row a task")
+    parser.add_argument(
+        "--aggregate", action="store_true", help="one row a point: the statistics of every metric over its replicates"
+    )
+    tables.add_choice(parser)
+    parser.add_argument(
+        "--sort", metavar="LIST", help="by these columns, the first foremost: -val_loss,lr (-: the largest first)"
+    )
 
 
-def run(run: str | None, runs_dir: str | None, form: str | None, target: str | None, *, steps: bool) -> int:
+def run(
+    run: list[str],
+    runs_dir: str | None,
+    form: str | None,
+    target: str | None,
+    where: str | None,
+    columns: str | None,
+    objective: str | None,
+    over: str | None,
+    sort: str | None,
+    *,
+    steps: bool,
+    aggregate: bool,
+) -> int:
     """Collect; 0 also when some tasks have no results (they are in the table with the reason)."""
-    print_table(open_run(runs_dir, run), form=form, target=target, by_step=steps)
+    from hpcsweep.runs.tables import Wanted, results_table  # noqa: PLC0415
+
+    chosen = tables.form_of(form, target)
+    wanted = Wanted(
+        by_step=steps, objective=objective, is_aggregated=aggregate, over=over, where=where, sort=sort, columns=columns
+    )
+    tables.put(results_table(tables.open_runs(runs_dir, run), wanted), chosen, target)
     return 0
 
 
-def print_table(opened: Run, *, form: str | None = None, target: str | None = None, by_step: bool = False) -> None:
-    """Print or write the table of a run; what was odd goes to standard error."""
-    from hpcsweep.runs.results import collect_run  # noqa: PLC0415
-    from hpcsweep.store import write_atomically  # noqa: PLC0415
+def print_results(opened: Run) -> None:
+    """The results of a run that has ended: the best of them where there is an objective, else all."""
+    from hpcsweep.ranking import brief  # noqa: PLC0415
+    from hpcsweep.runs.tables import Wanted, best_table, has_replicates, results_table  # noqa: PLC0415
 
-    table = collect_run(opened, by_step=by_step)
-    chosen = form or _form_of(target)
-    text = output.table_text(table, chosen, output.style_of())
-    if target is None:
-        output.say_text(text)
-    else:
-        write_atomically(Path(target), text)
-        output.note(f"{target}: {len(table.rows)} rows")
-    output.note(*table.notes)
-
-
-def _form_of(target: str | None) -> str:
-    """A file's form is told by its ending; the terminal gets columns."""
-    if target is None:
-        return "table"
-    return {"json": "json", "csv": "csv"}.get(target.rpartition(".")[2].lower(), "csv")
+    if opened.settings.objective is not None:
+        try:
+            table = best_table([opened], Wanted(is_aggregated=has_replicates([opened])), most=BEST_SHOWN)
+        except HpcsweepError as error:
+            output.note(error.message)
+        else:
+            tables.put(brief(table), "table", None)
+            output.say(f"the best by {opened.settings.objective}; all: hpcsweep collect {opened.handle} --csv")
+            return
+    tables.put(results_table([opened]), "table", None)

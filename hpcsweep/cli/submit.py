@@ -63,9 +63,9 @@ def run(
     if not watch:
         output.say(f"look: hpcsweep status {made.handle}")
         return 0
-    from hpcsweep.cli.collect import print_table  # noqa: PLC0415
+    from hpcsweep.cli.collect import print_results  # noqa: PLC0415
     from hpcsweep.cli.watch import watch_run  # noqa: PLC0415
 
     code = watch_run(made)
-    print_table(made)
+    print_results(made)
     return code

@@ -24,6 +24,7 @@ __all__ = [
     "check_names",
     "compile_expression",
     "compile_template",
+    "missing_value",
     "spelling",
     "text_of",
 ]
@@ -89,8 +90,12 @@ class Template:
         return self.single.evaluate(params, extra) if self.single else self.render(params, extra)
 
 
-def compile_expression(text: str, *, names: Collection[str]) -> Expression:
+def compile_expression(
+    text: str, *, names: Collection[str], noun: str = "parameter", reserved: Collection[str] = RESERVED
+) -> Expression:
     """``"0.1 * epochs"`` -> an Expression; ``names`` are all parameters that a point may have.
+
+    ``noun`` is what these are called in messages. Words that are not ``reserved`` here may be names.
 
     Raises:
         ExpressionError: for syntax, unknown names, and names that could be misread.
@@ -98,8 +103,15 @@ def compile_expression(text: str, *, names: Collection[str]) -> Expression:
     from hpcsweep.expressions.compiled import evaluator  # noqa: PLC0415 - Jinja2 is slow to start
     from hpcsweep.expressions.resolve import parse_expression  # noqa: PLC0415 - Jinja2 is slow to start
 
-    tree, used = parse_expression(text, Names(names))
+    tree, used = parse_expression(text, Names(names, noun=noun, reserved=reserved))
     return Expression(text=text, names=used, _evaluate=evaluator(tree))
+
+
+def missing_value() -> Any:
+    """What stands for a value that is not there and need not be: a comparison with it is false, and it equals ``none``."""
+    from hpcsweep.expressions.sandbox import Missing  # noqa: PLC0415 - Jinja2 is slow to start
+
+    return Missing()
 
 
 def compile_template(text: str, *, names: Collection[str]) -> Template:

@@ -36,16 +36,21 @@ def spelling(name: str) -> str:
 
 
 class Names:
-    """The parameters that an expression may use, under their spellings."""
+    """The parameters that an expression may use, under their spellings.
 
-    def __init__(self, names: Collection[str]) -> None:
+    ``noun`` is what they are called in messages; words that are ``reserved`` are not names.
+    """
+
+    def __init__(self, names: Collection[str], *, noun: str = "parameter", reserved: Collection[str] = RESERVED) -> None:
         self.all = frozenset(names)
+        self.noun = noun
+        self.reserved = frozenset(reserved)
         self._by_spelling: dict[str, str] = {}
         for name in sorted(self.all):
             other = self._by_spelling.setdefault(spelling(name), name)
             if other != name:
                 raise ExpressionError(
-                    f"the parameters `{other}` and `{name}` are both written `{spelling(name)}` in expressions",
+                    f"the {noun}s `{other}` and `{name}` are both written `{spelling(name)}` in expressions",
                     "rename one of them",
                 )
         self._groups = {part for name in self._by_spelling for part in _prefixes(name)}
@@ -70,28 +75,32 @@ class Names:
         members = [name for name in sorted(self.all) if spelling(name).startswith(f"{written}.")]
         if members:
             shown = ", ".join(f"`{name}`" for name in members[:4]) + (", ..." if len(members) > 4 else "")
-            return ExpressionError(f"`{written}` is a group of parameters, not a parameter", f"its parameters are {shown}")
+            return ExpressionError(
+                f"`{written}` is a group of {self.noun}s, not a {self.noun}", f"its {self.noun}s are {shown}"
+            )
         odd = next((name for name in sorted(self.all) if re.match(re.escape(written) + r"[@/+~]", spelling(name))), None)
         if odd:
-            return ExpressionError(f"there is no parameter `{written}`", f"write `params['{odd}']` for the parameter `{odd}`")
+            return ExpressionError(
+                f"there is no {self.noun} `{written}`", f"write `params['{odd}']` for the {self.noun} `{odd}`"
+            )
         near = get_close_matches(written, [name for name in self._by_spelling if "." in name], n=1, cutoff=0.85)
         if no_method_of and not near:
             return ExpressionError(
-                f"there is no parameter `{written}`, and `{no_method_of}` has no attributes",
+                f"there is no {self.noun} `{written}`, and `{no_method_of}` has no attributes",
                 "use a filter, like `x | upper`, for what is a method in Python",
             )
-        return ExpressionError(f"there is no parameter `{written}`", self._suggestion(written))
+        return ExpressionError(f"there is no {self.noun} `{written}`", self._suggestion(written))
 
     def _suggestion(self, written: str) -> str:
-        near = get_close_matches(written, [*self._by_spelling, *RESERVED], n=2)
+        near = get_close_matches(written, [*self._by_spelling, *sorted(self.reserved)], n=2)
         if near:
             return "did you mean " + " or ".join(f"`{name}`" for name in near) + "?"
         if written in _OTHER_LANGUAGES:
             return _OTHER_LANGUAGES[written]
         if not self.all:
-            return "the space has no parameters; a text is written in quotes: 'text'"
+            return f"there are no {self.noun}s; a text is written in quotes: 'text'"
         shown = ", ".join(sorted(self.all)[:8]) + (", ..." if len(self.all) > 8 else "")
-        return f"the parameters are: {shown}; a text is written in quotes: 'text'"
+        return f"the {self.noun}s are: {shown}; a text is written in quotes: 'text'"
 
     def check_minus(self, code: str) -> None:
         """Refuse ``lr-decay`` when that is a parameter's name: Jinja would subtract.
@@ -102,7 +111,7 @@ class Names:
             if "-" in name and (found := re.search(rf"(?<![\w.]){re.escape(name)}(?![\w.-])", code)):
                 raise ExpressionError(
                     f"`{name}` would subtract in an expression",
-                    f"write `{spelling(name)}` for the parameter `{name}`, or spaces around a minus that is meant",
+                    f"write `{spelling(name)}` for the {self.noun} `{name}`, or spaces around a minus that is meant",
                     found.start(),
                 )
 

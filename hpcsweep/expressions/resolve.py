@@ -15,7 +15,7 @@ from jinja2.parser import Parser
 from jinja2.visitor import NodeTransformer
 
 from hpcsweep.expressions.errors import ExpressionError
-from hpcsweep.expressions.names import RESERVED, Names
+from hpcsweep.expressions.names import Names
 from hpcsweep.expressions.sandbox import check_words, environment
 
 _GLOBALS = frozenset({"range", "dict", "namespace"})
@@ -146,7 +146,7 @@ def _own_names(tree: nodes.Node, names: Names) -> frozenset[str]:
     own = {node.name for node in tree.find_all(nodes.Name) if node.ctx != "load"}
     own |= {node.name for node in tree.find_all(nodes.Macro)}
     for name in sorted(own):
-        if names.is_prefix(name) or name in RESERVED:
+        if names.is_prefix(name) or name in names.reserved:
             raise ExpressionError(f"`{name}` is a parameter or a reserved word and cannot be set", "choose another name")
     if tree.find(nodes.For) is not None:
         own.add("loop")
@@ -205,7 +205,7 @@ class _Resolver(NodeTransformer):
         return self.generic_visit(node)
 
     def _chain(self, node: nodes.Node, root: str, attributes: Sequence[str]) -> nodes.Node:
-        if root in RESERVED:
+        if root in self.names.reserved:
             return self._reserved(root, attributes)
         parts = [root, *attributes]
         found = self.names.resolve(parts)

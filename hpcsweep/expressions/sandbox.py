@@ -69,6 +69,42 @@ class _Absent(StrictUndefined):
     __slots__ = ()
 
 
+class Missing(Undefined):
+    """No value, where that is nothing odd (a cell of a table): a comparison with it is false, a sum with it is missing too."""
+
+    __slots__ = ()
+
+    def __eq__(self, other: object) -> bool:
+        return other is None or isinstance(other, Missing)
+
+    def __ne__(self, other: object) -> bool:
+        return False
+
+    def __hash__(self) -> int:
+        return hash(None)
+
+    def __bool__(self) -> bool:
+        return False
+
+    def __str__(self) -> str:
+        raise ExpressionError("there is no value")
+
+    def _no(self, _other: object) -> bool:
+        return False
+
+    def _itself(self, *_others: object) -> Any:
+        return self
+
+    __lt__ = __le__ = __gt__ = __ge__ = __contains__ = cast("Any", _no)
+    __add__ = __radd__ = __sub__ = __rsub__ = __mul__ = __rmul__ = cast("Any", _itself)
+    __truediv__ = __rtruediv__ = __floordiv__ = __rfloordiv__ = __mod__ = __rmod__ = cast("Any", _itself)
+    __pow__ = __rpow__ = __neg__ = __pos__ = __abs__ = cast("Any", _itself)
+
+
+def _is_none(value: Any) -> bool:
+    return value is None or isinstance(value, Missing)
+
+
 def _raiser(message: str, hint: str) -> type[ExpressionError]:
     """What Undefined calls in place of an exception's class: the message that it brings is Jinja's, and is dropped."""
     return cast("type[ExpressionError]", lambda _message: ExpressionError(message, hint))
@@ -317,6 +353,7 @@ def make_environment(kind: type[Sandbox], loader: BaseLoader | None, finalize: C
             "_no_else": _no_else,
         }
     )
+    made.tests["none"] = _is_none
     for name in ("lipsum", "cycler", "joiner"):
         made.globals.pop(name, None)
     return made

@@ -4,22 +4,14 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable
-from dataclasses import replace
 from pathlib import Path
 
-from hpcsweep.collect import CollectTask, collect, is_final
+from hpcsweep.collect import CollectTask, is_final
 from hpcsweep.gather import MetricsFile, discover, find_metrics, gather
 from hpcsweep.merge import TaskMetrics
 from hpcsweep.model import Task
-from hpcsweep.results import Table
 from hpcsweep.runs.observe import observe
 from hpcsweep.runs.run import Run
-
-
-def collect_run(run: Run, *, by_step: bool) -> Table:
-    """Join every task's parameters with what it wrote. Parameters stand in the order of the space."""
-    table = collect(gather_run(run, with_steps=by_step), by_step=by_step)
-    return replace(table, notes=(*run.problems, *run.tasks_problems, *table.notes))
 
 
 def gather_run(

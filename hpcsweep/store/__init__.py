@@ -2,7 +2,7 @@
 
 from hpcsweep.store import cache
 from hpcsweep.store.attempts import ClaimFacts, give_up, give_up_all, mark_cancel, parse_claim, read_claim, revoke, revoke_all
-from hpcsweep.store.files import create_exclusively, read_bytes, read_text, sharing, write_atomically
+from hpcsweep.store.files import create_exclusively, read_bytes, read_text, sharing, write_atomically, write_for_user
 from hpcsweep.store.journal import Journal, JournalReading, read_events, write_first_events
 from hpcsweep.store.layout import CODE_DIFF, ArrayPaths, EventsGone, RunPaths, absolute_as_written, list_arrays, list_events
 from hpcsweep.store.lock import RunLock, acquire
@@ -77,6 +77,7 @@ __all__ = [
     "write_chunks",
     "write_feeder",
     "write_first_events",
+    "write_for_user",
     "write_run_json",
     "write_tasks",
 ]

@@ -157,6 +157,21 @@ def write_atomically(path: Path, data: bytes | str, mode: int | None = None) -> 
         sync_folder(path.parent)
 
 
+def write_for_user(path: Path, data: bytes | str) -> None:
+    """Put ``data`` where a user says: a file whole or not at all; into a pipe or a device as it is, which must not be replaced.
+
+    Raises:
+        HpcsweepError: it was not written.
+    """
+    with explained("write", path):
+        is_plain = not path.exists() or path.is_file() or path.is_dir()
+    if is_plain:
+        write_atomically(path, data)
+        return
+    with explained("write", path), path.open("wb") as file:
+        file.write(_encoded(data))
+
+
 def create_exclusively(path: Path, data: bytes | str, mode: int | None = None) -> None:
     """Put ``data`` at ``path`` unless something is there: whole or not at all, and of two callers one wins.
 

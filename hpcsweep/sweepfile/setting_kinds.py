@@ -6,8 +6,10 @@ import re
 from typing import Any
 
 from hpcsweep.errors import HpcsweepError
+from hpcsweep.objective import DIRECTIONS, REDUCTIONS, ObjectiveError, parse_objective
 from hpcsweep.render.shared import compile_shared_shell
 from hpcsweep.sweepfile import nodes
+from hpcsweep.sweepfile.front_end import place_in
 from hpcsweep.sweepfile.kinds import (
     TEXTS,
     FileRef,
@@ -27,10 +29,10 @@ from hpcsweep.sweepfile.kinds import (
 from hpcsweep.sweepfile.nodes import Node
 from hpcsweep.sweepfile.resources import RESOURCE_ALIASES, RESOURCE_KEYS, ResourceKey, is_expression
 
-REDUCTIONS = ("last", "min", "max", "mean")
 _ENV_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 _OPTION_NAME = re.compile(r"[A-Za-z][A-Za-z0-9_-]*")
 _SCALAR: Schema = {"type": ["string", "number", "boolean", "null"]}
+_OBJECTIVE_LOOK = rf"^([^:]+|.+:\s*({'|'.join(REDUCTIONS)})\s*):\s*({'|'.join(DIRECTIONS)})\s*$"
 _OURS_IN_TASK_FOLDER = re.compile(r"params\.json|attempt-.*\.log")
 
 
@@ -215,14 +217,14 @@ def _read_metrics(node: Node, where: Where) -> tuple[str, ...] | None:
 
 def _read_objective(node: Node, where: Where) -> str | None:
     value = read_text(node, where)
-    if value is None:
+    if value is None or not isinstance(node, nodes.Scalar):
         return None
-    name, *rest = (part.strip() for part in value.split(":"))
-    if not name or len(rest) not in (1, 2) or rest[-1] not in ("min", "max") or (len(rest) == 2 and rest[0] not in REDUCTIONS):
-        hint = f"write val_loss:min, or val_loss:last:min; the word between is one of {', '.join(REDUCTIONS)}"
-        where.wrong(node, f"`{value}` is no objective", hint)
+    try:
+        parse_objective(value)
+    except ObjectiveError as error:
+        where.faults.add(place_in(node, error.offset, where.faults), f"{where.key}: {error.message}", error.hint)
         return None
-    return ":".join((name, *rest))
+    return ":".join(part.strip() for part in value.split(":"))
 
 
 def _read_umask(node: Node, where: Where) -> int | None:
@@ -266,7 +268,7 @@ SHELL = Kind(read=_read_shell, schema={"type": "string"})
 ENV = entries(Kind(read=_read_env, schema=_SCALAR), check_name=_is_env_name)
 LINKS = Kind(read=_read_links, schema=TEXTS.schema)
 METRICS = Kind(read=_read_metrics, schema=TEXTS.schema)
-OBJECTIVE = Kind(read=_read_objective, schema={"type": "string", "pattern": f"^[^:]+(:({'|'.join(REDUCTIONS)}))?:(min|max)$"})
+OBJECTIVE = Kind(read=_read_objective, schema={"type": "string", "pattern": _OBJECTIVE_LOOK})
 UMASK = Kind(read=_read_umask, schema={"type": ["string", "integer"]})
 GROUP = Kind(read=_read_group, schema={"type": ["string", "integer"]})
 ONE_FOR_NOW = Kind(read=_one_for_now, schema={"const": 1})
