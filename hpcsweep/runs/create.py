@@ -47,7 +47,7 @@ def submit(
     with sharing(prepared.settings.umask):
         run = make_run(prepared, name=name, jobs=jobs, surroundings=surroundings)
     try:
-        report = _first_turn(run, after)
+        report = _first_turn(run, after, is_fed=is_fed)
     except HpcsweepError as error:
         if run.paths.run_json.exists():  # the same sweep submitted again would be a second run
             error.hint = f"{run.name} is made all the same; mend this, then go on with it: hpcsweep advance {run.handle}"
@@ -58,7 +58,7 @@ def submit(
     return run, report
 
 
-def _first_turn(run: Run, after: tuple[str, ...]) -> Report:
+def _first_turn(run: Run, after: tuple[str, ...], *, is_fed: bool) -> Report:
     """Advance a new run; when nothing of it was accepted, it is no run any more.
 
     Raises:
