@@ -322,6 +322,8 @@ def test_the_json_is_described_field_by_field(shell):
     assert table_keys(section(COMMANDS_PAGE, "status --json")) == expected
     shown = json.loads(shell("hpcsweep show sweeps/finally.yaml --json"))
     assert table_keys(section(COMMANDS_PAGE, "show --json")) == list(shown)
+    verified = json.loads(shell("hpcsweep verify --json"))
+    assert [key for key in table_keys(section(COMMANDS_PAGE, "verify --json")) if key in verified] == list(verified)
     (listed,) = json.loads(shell("hpcsweep list --json"))
     assert table_keys(section(COMMANDS_PAGE, "list --json")) == list(listed)
     (size,) = json.loads(shell("hpcsweep du --json"))

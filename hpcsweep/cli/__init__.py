@@ -26,6 +26,7 @@ COMMANDS: dict[str, str] = {
     "advance": "observe, decide and act, once; fit for cron",
     "wait": "wait until a run has ended; exit 0 when all tasks are done",
     "adopt": "let a run that was moved or copied go on where it is now",
+    "verify": "whether a run's files are sound, and what can be trusted where they are not",
     "list": "the runs there are",
     "du": "how much room the runs take",
     "archive": "pack a run into one file and remove its folder",

@@ -78,6 +78,7 @@ class Run:
         """The journal, replayed, and what other files tell where it has lost something."""
         ledger = Ledger().replay(self.journal.events)
         tag = ledger.adoptions[-1].tag if ledger.adoptions else str(self.info.get("tag", self.name))
+        ledger.missing += self.journal.lost
         complete_ledger(self.paths, ledger, tag)
         return ledger
 
@@ -111,7 +112,7 @@ class Run:
     @cached_property
     def problems(self) -> list[str]:
         """What is wrong with the run's own files, as far as it was met."""
-        problems = [*self.journal.problems, *self.ledger.missing]
+        problems = list(dict.fromkeys([*self.journal.problems, *self.ledger.missing]))
         if self.ledger.damaged_events:
             problems.append(f"{self.ledger.damaged_events} lines of the journal are damaged and were passed over")
         return problems

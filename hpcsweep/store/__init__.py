@@ -5,7 +5,7 @@ from hpcsweep.store.attempts import ClaimFacts, give_up, give_up_all, mark_cance
 from hpcsweep.store.files import create_exclusively, read_bytes, read_text, sharing, write_atomically, write_for_user
 from hpcsweep.store.journal import Journal, JournalReading, read_events, write_first_events
 from hpcsweep.store.layout import CODE_DIFF, ArrayPaths, EventsGone, RunPaths, absolute_as_written, list_arrays, list_events
-from hpcsweep.store.lock import RunLock, acquire
+from hpcsweep.store.lock import RunLock, acquire, lock_problems
 from hpcsweep.store.run_files import (
     FORMAT,
     Block,
@@ -58,6 +58,7 @@ __all__ = [
     "list_arrays",
     "list_events",
     "list_runs",
+    "lock_problems",
     "make_array_folders",
     "mark_cancel",
     "missing_folders",

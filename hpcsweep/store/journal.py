@@ -13,7 +13,7 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, final
 
@@ -28,10 +28,14 @@ _encode = json.JSONEncoder(allow_nan=False, separators=(",", ":")).encode
 
 @dataclass(frozen=True, kw_only=True)
 class JournalReading:
-    """What the journals say, in order; ``problems`` are sentences for the user about what was passed over."""
+    """What the journals say, in order; ``problems`` are sentences for the user about what was passed over.
+
+    ``lost`` are those of them that mean that lines which counted are not there: nobody may act on the rest.
+    """
 
     events: list[dict[str, Any]]
     problems: list[str]
+    lost: list[str] = field(default_factory=list)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -46,25 +50,28 @@ def read_events(paths: RunPaths) -> JournalReading:
     """Read the run's journals. Torn and damaged lines are passed over and said, never fatal; no lock is needed.
 
     Raises:
-        HpcsweepError: a file is there but cannot be read.
+        HpcsweepError: the run's folder cannot be listed.
     """
     events: list[dict[str, Any]] = []
     problems: list[str] = []
-    parts, ignored = _chain(paths.journals(), problems)
+    lost: list[str] = []
+    parts, ignored = _chain(paths.journals(), lost)
     if not parts:
-        problems.append(f"{paths.name} has no journal (state.jsonl)")
+        lost.append(f"{paths.name} has no journal (state.jsonl)")
     for part in parts:
-        data = read_bytes(part.path)
+        try:
+            data = read_bytes(part.path)
+        except HpcsweepError as error:
+            lost.append(error.message)
+            continue
         if part.counted is not None and len(data) > part.counted:
             late = sum(1 for line in data[part.counted :].split(b"\n") if line)
             problems.append(f"{part.path.name}: {late} late lines of a command whose lock was taken over are ignored")
         elif part.counted is not None and len(data) < part.counted:
-            problems.append(
-                f"{part.path.name}: it is shorter than it was: {part.counted - len(data)} bytes are missing at its end"
-            )
+            lost.append(f"{part.path.name}: it is shorter than it was: {part.counted - len(data)} bytes are missing at its end")
         _parse_lines(data[: part.counted], part.path.name, events, problems)
     problems += [f"{path.name}: ignored, for it was opened by a command whose lock was taken over" for path in ignored]
-    return JournalReading(events=events, problems=problems)
+    return JournalReading(events=events, problems=[*lost, *problems], lost=lost)
 
 
 def write_first_events(paths: RunPaths, *events: Mapping[str, Any]) -> None:
@@ -188,12 +195,12 @@ def _chain(journals: list[Path], problems: list[str]) -> tuple[list[_Part], list
 
 
 def _read_pin(path: Path) -> tuple[str, int] | None:
-    with explained("read", path), path.open("rb") as file:
-        line = file.readline(65536)
     try:
+        with path.open("rb") as file:
+            line = file.readline(65536)
         first = json.loads(line)
         follows, counted, word = first["follows"], first["bytes"], first["event"]
-    except (ValueError, KeyError, TypeError, RecursionError):
+    except (OSError, ValueError, KeyError, TypeError, RecursionError):
         return None
     is_sound = word == PIN and isinstance(follows, str) and isinstance(counted, int) and counted >= 0
     return (follows, counted) if is_sound else None

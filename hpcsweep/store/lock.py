@@ -38,6 +38,7 @@ STALE_AFTER_S = 600.0
 """A holder on another host is believed dead after so many seconds without a heartbeat."""
 BEAT_EVERY_S = 30.0
 _FORGOTTEN_AFTER_S = 86400.0
+_MOST_GENERATIONS = 10_000_000
 
 _GENERATION = re.compile(r"([0-9]{4,12})")
 _RELEASED = re.compile(r"([0-9]{4,12})\.released")
@@ -128,6 +129,22 @@ def acquire(paths: RunPaths, *, wait_s: float, command: str, stale_after_s: floa
         raise
     finally:
         offer.withdraw()
+
+
+def lock_problems(paths: RunPaths) -> list[str]:
+    """What is wrong with the lock's own files, in sentences; nobody has to hold it."""
+    try:
+        generations, released = _list_lock(paths.lock_dir)
+    except OSError as error:
+        return [f"it cannot be listed: {error.strerror}"]
+    newest = max(generations, default=0)
+    problems = [f"{number:04d}.released is there without {number:04d}" for number in sorted(released - generations)[:5]]
+    missing = sorted(set(range(1, newest + 1)) - generations)[:1] if newest < _MOST_GENERATIONS else [newest - 1]
+    if missing:
+        problems.append(f"{missing[0]:04d} is not there, though {newest:04d} is")
+    if newest and newest not in released and _read_holder(_generation_path(paths, newest)) is None:
+        problems.append(f"{newest:04d} does not say who holds the lock")
+    return problems
 
 
 def _win(offer: _Offer, paths: RunPaths, wait_s: float, stale_after_s: float) -> RunLock:
