@@ -6,9 +6,12 @@ import os
 import random
 import signal
 import subprocess
+import time
 
 import pytest
 from small_runs import block, child_group
+
+from hpcsweep.store import give_up
 
 SLEEP = ["bash", "-c", "echo begun; exec sleep 1000"]
 
@@ -186,6 +189,57 @@ def test_the_same_jobs_incarnations_count_once(run):
         run.run(i)  # whatever token was left is taken up
         assert [name for name in run.outcomes() if name.startswith(f"{i}.1.")] == [f"{i}.1.done.0"]
         assert not [name for name in run.events() if name.startswith(f"{i}.1.r")]
+
+
+@pytest.mark.parametrize("left", ["token", "claim and temporary name", "claim"])
+def test_a_requeue_races_with_being_given_up(make_run, left):
+    """Its job starts again at the moment at which hpcsweep gives it up: one of them has it, whatever the first run had left."""
+    rounds = 25
+    run = make_run(chunk_size=1000)
+    run.add_array([block(i, "echo ran >>counter") for i in range(rounds)], workdir="task")
+    chance = random.Random(left)  # noqa: S311 -- an order of starts, not a secret
+    answers = []
+    for i in range(rounds):
+        run.event(f"{i}.1").write_text(f"tag-001 11_{i} elsewhere 1 1\n")
+        if left != "claim":
+            name = f"{i}.1.r0.run" if left == "token" else f".tmp.{i}.1.11_{i}.1.1"
+            run.event(name).hardlink_to(run.event(f"{i}.1"))
+        element = run.start(i)
+        time.sleep(chance.random() * 0.06)  # the runner takes about as long from its start to its token
+        answers.append(give_up(run.event("x").parent, i, 1))
+        status = element.wait(30)
+        counted = [name for name in run.outcomes() if name.startswith(f"{i}.1.")]
+        if answers[-1] == "lost":
+            assert counted == []
+        elif answers[-1] == "ended":
+            assert (counted, status) == ([f"{i}.1.done.0"], 0)
+        else:  # nothing was decided, and so the runner has it
+            assert len(counted) == 1
+        assert not [name for name in run.events() if name.startswith(f"{i}.1.r") and name.endswith(".run")]
+        assert not (run.folder(i) / "counter").exists() or (run.folder(i) / "counter").read_text() == "ran\n"
+    assert run.run(0) == 0  # and once more
+    assert len(run.outcomes()) == rounds - answers.count("lost")
+
+
+def test_an_element_needs_nobodys_word_to_start(run):
+    """It may be there before the journal says that its job was accepted: what it needs is the array's folder alone."""
+    run.add_array([block(0, "true")])
+    assert not (run.path / "state.jsonl").exists()
+    assert run.run() == 0
+    assert run.outcomes() == ["0.1.done.0"]
+
+
+@pytest.mark.parametrize("epoch", [0, 99_999_999_999])
+def test_what_the_clock_says_decides_nothing(run, epoch):
+    """A node whose clock was set back or is far ahead takes up what another had, and its seconds are never negative."""
+    run.add_array([block(0, "echo restart $HPCSWEEP_RESTART")])
+    run.event("0.1").write_text(f"tag-001 11_0 elsewhere 1 {epoch}\n")
+    os.utime(run.event("0.1"), (epoch, epoch))
+    run.event("0.1.r0.run").hardlink_to(run.event("0.1"))
+    assert run.run() == 0
+    assert run.events()[1].startswith("0.1.done.0.")
+    assert int(run.events()[1].split(".")[4]) < 1000
+    assert run.log().endswith("restart 1\n")
 
 
 def test_cancelled_before_it_starts(run):
