@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import dataclasses
 import fnmatch
 import glob
+import io
 import os
 import re
-from collections.abc import Iterator, Sequence
+import stat
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from hpcsweep.merge import TaskMetrics, join, join_versions, merge
-from hpcsweep.readers import Reading, decode, is_binary_data, read_metrics
+from hpcsweep.readers import Plugin, Reader, Reading, Source, read_source
 
 _OUR_PARAMS, _OUR_LOG = "params.json", "attempt-*.log"
 _HEAD_BYTES = 4096
@@ -29,12 +32,13 @@ _KNOWN = (
 )
 """Files that other programs call so, besides TensorBoard's; the later one counts."""
 
-# Where a program begins anew: attempt-2.log, version_1/, checkpoint-500/, run-20260101_120000-x/, events.out.tfevents.<time>...
-_GENERATION = re.compile(
-    r"(?P<version>(?<![^/])version_([0-9]+)/)"
-    r"|(?P<newest>(?<![^/])(?:checkpoint-([0-9]+)/|(?:offline-)?run-([0-9]{8}_[0-9]{6})[^/]*/))"
-    r"|(?P<joined>(?<![^/])attempt-([0-9]+)\.log$|(?<![^/])events\.out\.tfevents\.([0-9]+)[^/]*$)"
+# Where a program begins anew: version_1/, run-20260101_120000-x/, checkpoint-500/, attempt-2.log, events.out.tfevents.<time>...
+_ANEW = re.compile(
+    r"(?<![^/])(?:(?P<version>version_(?P<n1>[0-9]+)/)|(?P<run>(?:offline-)?run-(?P<n2>[0-9]{8}_[0-9]{6})[^/]*/)"
+    r"|(?P<checkpoint>checkpoint-(?P<n3>[0-9]+)/(?=trainer_state\.json$))"
+    r"|(?P<log>attempt-[0-9]+\.log$)|(?P<events>events\.out\.tfevents\.[^/]*$))"
 )
+_LAST = 1 << 62
 _NUMBERS = re.compile(r"([0-9]+)")
 
 
@@ -44,7 +48,7 @@ class MetricsFile:
 
     path: str
     name: str
-    reader: str | None = None
+    reader: Reader | None = None
 
 
 def find_metrics(folder: str, patterns: Sequence[str]) -> list[str]:
@@ -95,7 +99,13 @@ def discover(folder: str) -> list[str]:
     return found + sorted(ours, key=natural)
 
 
-def gather(files: Sequence[MetricsFile], *, is_final: bool, with_steps: bool = False) -> TaskMetrics:
+def gather(
+    files: Sequence[MetricsFile],
+    *,
+    is_final: bool,
+    with_steps: bool = False,
+    plugins: Mapping[str, Plugin] | None = None,
+) -> TaskMetrics:
     """Read the files of one task, and say what they say together. A file that cannot be read is a note.
 
     Args:
@@ -103,8 +113,10 @@ def gather(files: Sequence[MetricsFile], *, is_final: bool, with_steps: bool = F
             another ``version_1/``) may stand in any order.
         is_final: the task's program ended by itself, rather than being killed or still running.
         with_steps: keep one row a step.
+        plugins: readers of other packages.
     """
     notes: dict[str, None] = {}
+    is_lasting = True
     sources: list[tuple[str, Reading]] = []
     for versions in _sources(files):
         newest = versions[-1][-1]
@@ -112,8 +124,9 @@ def gather(files: Sequence[MetricsFile], *, is_final: bool, with_steps: bool = F
         for version in versions:
             read = []
             for file in version:
-                reading = read_file(file.path, file.name, is_final=is_final and file is newest)
+                reading = read_file(file, is_final=is_final and file is newest, plugins=plugins)
                 notes.update((f"{file.name}: {note}", None) for note in reading.notes)
+                is_lasting &= reading.is_lasting
                 read.append(reading)
             readings.append(join(read))
         joined = join_versions(readings)
@@ -121,24 +134,36 @@ def gather(files: Sequence[MetricsFile], *, is_final: bool, with_steps: bool = F
             sources.append((newest.name, joined))
     if not sources:
         reason = f"no metrics: {next(iter(notes))}" if notes else "no metrics"
-        return TaskMetrics(notes=tuple(notes), reason=reason)
+        return TaskMetrics(notes=tuple(notes), reason=reason, is_lasting=is_lasting)
     merged = merge(sources, with_steps=with_steps)
     notes.update(dict.fromkeys(merged.notes))
-    return TaskMetrics(last=merged.last, curves=merged.curves, steps=merged.steps, notes=tuple(notes))
+    return dataclasses.replace(merged, notes=tuple(notes), is_lasting=is_lasting)
 
 
-def read_file(path: str, name: str, *, is_final: bool = True) -> Reading:
+def read_file(file: MetricsFile, *, is_final: bool = True, plugins: Mapping[str, Plugin] | None = None) -> Reading:
     """Read one file of metrics; one that cannot be read gives no rows and a note."""
     try:
-        with open(path, "rb") as file:
-            head = file.read(_HEAD_BYTES)
-            if is_binary_data(head):
-                # A pattern that also takes checkpoints must not read them whole.
-                return Reading(notes=("is not a text file: left out",))
-            data = head + file.read() if len(head) == _HEAD_BYTES else head
+        with open(file.path, "rb", buffering=0, opener=_open_at_once) as stream:
+            before = os.fstat(stream.fileno())
+            if not stat.S_ISREG(before.st_mode):
+                return Reading(notes=("is no file that can be read: left out",))
+            head = stream.read(_HEAD_BYTES) or b""
+            content = io.BytesIO(head) if len(head) < _HEAD_BYTES else io.BufferedReader(stream)
+            source = Source(file=file.name, stream=content, head=head, is_final=is_final)
+            reading = read_source(source, reader=file.reader, plugins=plugins, size_bytes=before.st_size)
+            if _is_changed(before, os.fstat(stream.fileno())):
+                return dataclasses.replace(reading, is_lasting=False)
+            return reading
     except OSError as error:
-        return Reading(notes=(f"cannot be read: {error.strerror}",))
-    return read_metrics(decode(data), name, is_final=is_final)
+        return Reading(notes=(f"cannot be read: {error.strerror}",), is_lasting=False)
+
+
+def _open_at_once(path: str, flags: int) -> int:
+    return os.open(path, flags | os.O_NONBLOCK)  # what became a pipe meanwhile must not keep us waiting
+
+
+def _is_changed(before: os.stat_result, after: os.stat_result) -> bool:
+    return (before.st_size, before.st_mtime_ns) != (after.st_size, after.st_mtime_ns)
 
 
 def natural(name: str) -> tuple[str | int, ...]:
@@ -148,29 +173,31 @@ def natural(name: str) -> tuple[str | int, ...]:
 
 def _sources(files: Sequence[MetricsFile]) -> Iterator[list[list[MetricsFile]]]:
     """The files by their source; of each source its versions, the oldest first, each with one file or more."""
-    sources: dict[tuple[str, str | None], list[tuple[bool, tuple[int, ...], MetricsFile]]] = {}
+    sources: dict[tuple[str, int], list[tuple[tuple[int, ...], bool, MetricsFile]]] = {}
     for file in files:
-        is_newest_only = False
-        key = file.name
-        versions: list[int] = []
-        if "-" in key or "_" in key or key.startswith("events."):
-            for match in _GENERATION.finditer(file.name):
-                is_newest_only |= match["newest"] is not None
-                if match["version"] or match["newest"]:
-                    versions += [int(group.replace("_", "")) for group in match.groups()[1:] if group and group[0].isdigit()][
-                        :1
-                    ]
-            key = _GENERATION.sub(lambda match: next(name for name, text in match.groupdict().items() if text) + ":", key)
-        sources.setdefault((key, file.reader), []).append((is_newest_only, tuple(versions), file))
+        key, version, is_whole = _generation(file.name)
+        sources.setdefault((key, id(file.reader)), []).append((version, is_whole, file))
     for source in sources.values():
-        if len(source) == 1:
-            yield [[source[0][2]]]
-            continue
         by_version: dict[tuple[int, ...], list[MetricsFile]] = {}
-        for _, version, file in sorted(source, key=lambda entry: (entry[1], natural(entry[2].name))):
+        for version, _, file in sorted(source, key=lambda entry: (entry[0], natural(entry[2].name))):
             by_version.setdefault(version, []).append(file)
         ordered = list(by_version.values())
-        yield ordered[-1:] if source[0][0] else ordered
+        yield ordered[-1:] if any(is_whole for _, is_whole, _ in source) else ordered
+
+
+def _generation(name: str) -> tuple[str, tuple[int, ...], bool]:
+    """What a file is one more generation of, which one it is, and whether the newest says all that the others do."""
+    version: list[int] = []
+    is_whole = name.endswith("trainer_state.json")
+    for match in _ANEW.finditer(name):
+        number = match["n1"] or match["n2"] or match["n3"]
+        if number:
+            version.append(int(number))  # of 20260101_120000, too
+        is_whole |= match["run"] is not None
+    key = _ANEW.sub(lambda match: "" if match["checkpoint"] else f"{match.lastgroup}:", name)
+    if is_whole and not version:
+        version = [_LAST]  # written when all was done
+    return key, tuple(version), is_whole
 
 
 def _walk(folder: str) -> Iterator[str]:
@@ -197,7 +224,8 @@ def _walk(folder: str) -> Iterator[str]:
 
 def _filter_names(names: list[str], pattern: str) -> list[str]:
     hidden = "" if pattern[0] == "." else "."
-    return [name for name in fnmatch.filter(names, pattern) if name[0] != hidden and not _is_ours(name)]
+    are_ours_meant = pattern.startswith(_OUR_LOG.partition("*")[0])
+    return [name for name in fnmatch.filter(names, pattern) if name[0] != hidden and (are_ours_meant or not _is_ours(name))]
 
 
 def _is_ours(name: str) -> bool:

@@ -36,7 +36,8 @@ class TaskMetrics:
 
     ``last`` has the final value of each metric. ``curves`` has the metrics of which there are several numbers; of every other
     one ``last`` says all. ``steps`` has one row a step, but only where it was asked for. ``notes`` say what was odd.
-    ``reason`` is why there is no value at all, where that is known.
+    ``reason`` is why there is no value at all, where that is known. ``is_lasting`` is false where the same files may give
+    something else next time.
     """
 
     last: Row = field(default_factory=dict)
@@ -44,6 +45,7 @@ class TaskMetrics:
     steps: tuple[Row, ...] = ()
     notes: tuple[str, ...] = ()
     reason: str = ""
+    is_lasting: bool = True
 
     def reduced(self, name: str, how: str) -> Value:
         """One value of a metric: its ``last``, ``first``, ``min``, ``max`` or ``mean``; None when the task does not have it."""

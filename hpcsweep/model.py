@@ -62,6 +62,18 @@ class Finally:
 
 
 @dataclass(frozen=True, kw_only=True)
+class MetricsFrom:
+    """An entry of ``metrics:`` of the sweep file that names its reader: the pattern of the files, and who reads them.
+
+    ``reader`` is a reader's name, or ``parse`` or ``regex``: then the lines are read by ``line``, a pattern for them.
+    """
+
+    files: str
+    reader: str
+    line: str = ""
+
+
+@dataclass(frozen=True, kw_only=True)
 class Settings:
     """Everything of the sweep file but its space, resolved over profiles and the command line, and frozen with the run.
 
@@ -89,7 +101,7 @@ class Settings:
     setup: str = ""
     teardown: str = ""
     container: Container | None = None
-    metrics: tuple[str, ...] = ()
+    metrics: tuple[str | MetricsFrom, ...] = ()
     objective: str | None = None
     replicates: tuple[str, ...] = ()
     canary: int = 0

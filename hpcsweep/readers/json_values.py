@@ -14,6 +14,8 @@ from typing import Any
 from hpcsweep.model import Value
 from hpcsweep.readers.base import Reading, Row, Source, count_of
 
+VERSION = 1
+
 # "[results]" begins an INI section.
 _START = re.compile(r"\s*(?:\{|\[\s*(?:[\[{\]\"0-9-]|$))")
 _SPACE = re.compile(r"[\s,]*")
@@ -50,6 +52,17 @@ def read(source: Source) -> Reading:
     if not rows and not notes:
         notes.append("has no values")
     return Reading(rows=tuple(rows), notes=tuple(notes))
+
+
+def parse_object(text: str) -> dict[str, Any] | str:
+    """The one object that a file of its own kind holds, or what is wrong with it."""
+    for value in _iter_values(text):
+        if isinstance(value, _Broken):
+            return "is cut off: left out" if value.is_last else "is no JSON: left out"
+        if isinstance(value, dict):
+            return value
+        break
+    return "is not an object of names and values: left out"
 
 
 class _Broken:
@@ -97,7 +110,7 @@ def _mend_text(value: Any) -> Any:
 
 
 def _to_rows(found: Mapping[str, Any]) -> list[Row]:
-    row = _flatten(found)
+    row = flatten(found)
     lengths = {len(value) if isinstance(value, list) else -1 for value in row.values()}
     if (
         len(lengths) != 1
@@ -113,7 +126,7 @@ def _items(value: Value) -> list[Any]:
     return value if isinstance(value, list) else []
 
 
-def _flatten(found: Mapping[str, Any]) -> Row:
+def flatten(found: Mapping[str, Any]) -> Row:
     """Nested names joined by dots; an empty object is a value. Not recursive: JSON may nest deeper than Python calls."""
     row: Row = {}
     inside = [("", iter(found.items()))]

@@ -13,6 +13,7 @@ from hpcsweep.model import Value
 from hpcsweep.readers.base import Reading, Row, Source
 from hpcsweep.readers.scalars import is_number, parse_scalar, unquote
 
+VERSION = 1
 _MANY = re.compile(r"([^\s=:,;|]+)\s*[=:]\s*([^\s=:,;|]+)")
 _BETWEEN_PAIRS = re.compile(r"[\s,;|]*")
 _SIGN = re.compile(r"[=:]")

@@ -16,6 +16,7 @@ from hpcsweep.model import Value
 from hpcsweep.readers.base import Reading, Row, Source, lines_note
 from hpcsweep.readers.scalars import is_number, parse_scalar, unquote
 
+VERSION = 1
 _BLANKS = ""
 _DELIMITERS = (",", ";", "\t")
 _QUOTED_CELL = re.compile(r"\"[^\"]*\"|'[^']*'|\S+")
@@ -48,6 +49,12 @@ def read(source: Source) -> Reading:
     if not rows and not notes:
         notes.append("has a header but no rows")
     return Reading(rows=tuple(rows), notes=tuple(notes))
+
+
+def has_header(source: Source) -> bool:
+    """Whether the first line names the columns, rather than being a row of numbers."""
+    record = next(_iter_records(source, choose_delimiter(source)), None)
+    return record is not None and not _is_row(record[1])
 
 
 def choose_delimiter(source: Source) -> str:
@@ -101,7 +108,7 @@ def _split_blanks(line: str) -> list[str]:
 def _find_header(source: Source, first: Record, notes: list[str]) -> tuple[list[str], int]:
     """The names and at which record the rows start. A line of numbers is no header: a ``#`` line above it may be."""
     number, cells = first
-    if not all(is_number(parse_scalar(cell)) for cell in cells):
+    if not _is_row(cells):
         return _name_columns(cells), 1
     above = (
         _BETWEEN_NAMES.split(line.strip("# \t"))
@@ -113,6 +120,10 @@ def _find_header(source: Source, first: Record, notes: list[str]) -> tuple[list[
             return _name_columns(names), 0
     notes.append("has no header line: its columns are called column_1, column_2 ...")
     return _name_columns([""] * len(cells)), 0
+
+
+def _is_row(cells: list[str]) -> bool:
+    return all(is_number(parse_scalar(cell)) for cell in cells)
 
 
 def _name_columns(cells: Iterable[str]) -> list[str]:

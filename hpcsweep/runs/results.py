@@ -3,15 +3,22 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from hpcsweep.collect import CollectTask, is_final
 from hpcsweep.gather import MetricsFile, discover, find_metrics, gather
 from hpcsweep.merge import TaskMetrics
-from hpcsweep.model import Task
+from hpcsweep.model import MetricsFrom, Task
+from hpcsweep.readers import READERS, Plugin, Reader
+from hpcsweep.readers.logs import LogReader, Pattern, parse_pattern, regex_pattern
+from hpcsweep.readers.plugins import Missing, find_plugins
 from hpcsweep.runs.observe import observe
 from hpcsweep.runs.run import Run
+
+if TYPE_CHECKING:
+    from hpcsweep.expressions import Template
 
 
 def gather_run(
@@ -26,7 +33,8 @@ def gather_run(
     """
     fold = observe(run)
     by_index = {task.index: task for task in run.shown_tasks}
-    files_of = _files_of(run)
+    plugins = find_plugins()
+    files_of = _files_of(run, plugins)
     found = []
     for number, view in enumerate(fold.views):
         task = by_index[view.index]
@@ -42,7 +50,7 @@ def gather_run(
             ended_by_itself=view.source == "task" and view.exit_code is not None,
         )
         try:
-            metrics = gather(files_of(task), is_final=is_final(row), with_steps=with_steps)
+            metrics = gather(files_of(task), is_final=is_final(row), with_steps=with_steps, plugins=plugins)
         except OSError as error:
             problem = f"its metrics files cannot be listed: {error.strerror}"
             metrics = TaskMetrics(notes=(problem,), reason=f"no metrics: {problem}")
@@ -52,19 +60,24 @@ def gather_run(
     return found
 
 
-def _files_of(run: Run) -> Callable[[Task], list[MetricsFile]]:
+def _files_of(run: Run, plugins: Mapping[str, Plugin]) -> Callable[[Task], list[MetricsFile]]:
     """Gives a task's files; may raise OSError."""
-    patterns_of = metrics_patterns(run)
+    wanted = [_Wanted(names, reader) for names, reader in _by_reader(run.settings.metrics, plugins)]
+    for one in wanted:
+        one.compile(run.names)
     tasks_dir = str(run.paths.tasks_dir)
 
     def files_of(task: Task) -> list[MetricsFile]:
-        in_folder, in_workdir = patterns_of(task)
         folder = os.path.join(tasks_dir, f"{task.index:06d}")
-        found = [(folder, name) for name in (find_metrics(folder, in_folder) if in_folder or in_workdir else discover(folder))]
-        if in_workdir:
-            workdir = str(workdir_of(run, task.index))
-            found += [(workdir, name) for name in find_metrics(workdir, in_workdir)]
-        return [MetricsFile(path=f"{where}/{name}", name=name) for where, name in found]
+        if not wanted:
+            return [MetricsFile(path=f"{folder}/{name}", name=_shown(name)) for name in discover(folder)]
+        found: dict[tuple[str, int], MetricsFile] = {}
+        for one in wanted:
+            for where, patterns in one.places(task, folder, run):
+                for name in find_metrics(where, patterns):
+                    path = os.path.join(where, name)
+                    found.setdefault((path, id(one.reader)), MetricsFile(path=path, name=_shown(name), reader=one.reader))
+        return list(found.values())
 
     return files_of
 
@@ -75,13 +88,50 @@ def workdir_of(run: Run, task: int) -> Path:
     return run.paths.task(task) if workdir == "task" else Path(run.cwd) / workdir
 
 
-def metrics_patterns(run: Run) -> Callable[[Task], tuple[list[str], list[str]]]:
-    """Gives a task's patterns: those of its own folder, and those (with an expression in them) relative to workdir."""
-    plain = [pattern for pattern in run.settings.metrics if "{{" not in pattern and "{%" not in pattern]
-    others = [pattern for pattern in run.settings.metrics if pattern not in plain]
-    if not others:
-        return lambda _task: (plain, [])
-    from hpcsweep.expressions import compile_template  # noqa: PLC0415 - templates only where there are some
+class _Wanted:
+    """Patterns of files that one reader takes (None: told by their look). Those with an expression are relative to workdir."""
 
-    templates = [compile_template(pattern, names=run.names) for pattern in others]
-    return lambda task: (plain, [template.render(task.params) for template in templates])
+    def __init__(self, patterns: list[str], reader: Reader | None) -> None:
+        self.reader = reader
+        self._plain = [pattern for pattern in patterns if "{{" not in pattern and "{%" not in pattern]
+        self._others = [pattern for pattern in patterns if pattern not in self._plain]
+        self._templates: list[Template] = []
+
+    def compile(self, names: tuple[str, ...]) -> None:
+        """Make the expressions ready."""
+        if self._others:
+            from hpcsweep.expressions import compile_template  # noqa: PLC0415 - templates only where there are some
+
+            self._templates = [compile_template(pattern, names=names) for pattern in self._others]
+
+    def places(self, task: Task, folder: str, run: Run) -> Iterator[tuple[str, list[str]]]:
+        """Folders, and what to look for in each."""
+        yield folder, self._plain
+        if self._templates:
+            yield str(workdir_of(run, task.index)), [template.render(task.params) for template in self._templates]
+
+
+def _by_reader(entries: Sequence[str | MetricsFrom], plugins: Mapping[str, Plugin]) -> list[tuple[list[str], Reader | None]]:
+    """The patterns of files with their readers; the patterns for lines of the same files are one reader."""
+    found: list[tuple[list[str], Reader | None]] = []
+    lines: dict[str, list[Pattern]] = {}
+    for entry in entries:
+        if isinstance(entry, str):
+            if found and found[-1][1] is None:
+                found[-1][0].append(entry)
+            else:
+                found.append(([entry], None))
+        elif entry.reader in ("parse", "regex"):
+            pattern = (parse_pattern if entry.reader == "parse" else regex_pattern)(entry.line)
+            if entry.files not in lines:
+                lines[entry.files] = []
+                found.append(([entry.files], LogReader(lines[entry.files])))
+            lines[entry.files].append(pattern)
+        else:
+            found.append(([entry.files], READERS.get(entry.reader) or plugins.get(entry.reader) or Missing(entry.reader)))
+    return found
+
+
+def _shown(name: str) -> str:
+    """A name that can be printed, whatever bytes it has."""
+    return name if name.isascii() else name.encode("utf-8", "replace").decode("utf-8")

@@ -7,11 +7,11 @@ from collections.abc import Mapping
 from typing import Any
 
 from hpcsweep.errors import HpcsweepError
-from hpcsweep.model import Container, Finally, Settings
+from hpcsweep.model import Container, Finally, MetricsFrom, Settings
 
 _NAMES = {"finally_": "finally"}
 
-_TUPLES = ("link", "metrics", "replicates")
+_TUPLES = ("link", "replicates")
 
 
 def settings_to_json(settings: Settings) -> dict[str, Any]:
@@ -43,6 +43,9 @@ def settings_from_json(data: Mapping[str, Any]) -> Settings:
         for name in _TUPLES:
             if name in values:
                 values[name] = tuple(values[name])
+        values["metrics"] = tuple(
+            one if isinstance(one, str) else MetricsFrom(**_known(MetricsFrom, one)) for one in values.get("metrics", ())
+        )
         values["command"] = _command(values.get("command"))
         if values.get("container") is not None:
             container = _known(Container, values["container"])

@@ -202,19 +202,6 @@ def _read_links(node: Node, where: Where) -> tuple[str, ...] | None:
     return paths
 
 
-def _read_metrics(node: Node, where: Where) -> tuple[str, ...] | None:
-    patterns: tuple[str, ...] | None = TEXTS.read(node, where)
-    for pattern in patterns or ():
-        check_template(node, pattern, where)
-        if not is_expression(pattern) and (pattern.startswith("/") or ".." in pattern.split("/")):
-            where.wrong(
-                node,
-                f"`{pattern}` is outside the task's folder",
-                "every task would read the same files; name the task's own with an expression: out/{{ lr }}.csv",
-            )
-    return patterns
-
-
 def _read_objective(node: Node, where: Where) -> str | None:
     value = read_text(node, where)
     if value is None or not isinstance(node, nodes.Scalar):
@@ -267,7 +254,6 @@ OPTIONS = entries(Kind(read=_read_option, schema=_SCALAR), check_name=_is_option
 SHELL = Kind(read=_read_shell, schema={"type": "string"})
 ENV = entries(Kind(read=_read_env, schema=_SCALAR), check_name=_is_env_name)
 LINKS = Kind(read=_read_links, schema=TEXTS.schema)
-METRICS = Kind(read=_read_metrics, schema=TEXTS.schema)
 OBJECTIVE = Kind(read=_read_objective, schema={"type": "string", "pattern": _OBJECTIVE_LOOK})
 UMASK = Kind(read=_read_umask, schema={"type": ["string", "integer"]})
 GROUP = Kind(read=_read_group, schema={"type": ["string", "integer"]})

@@ -20,6 +20,7 @@ from hpcsweep.sweepfile.kinds import (
     text,
     whole,
 )
+from hpcsweep.sweepfile.metrics_kind import METRICS
 from hpcsweep.sweepfile.resources import RESOURCE_ALIASES, RESOURCE_KEYS
 from hpcsweep.sweepfile.setting_kinds import (
     ENV,
@@ -27,7 +28,6 @@ from hpcsweep.sweepfile.setting_kinds import (
     FILES,
     GROUP,
     LINKS,
-    METRICS,
     NAME,
     OBJECTIVE,
     ONE_FOR_NOW,
@@ -120,7 +120,7 @@ KEYS: dict[str, Key] = {
     "container": Key(kind=table(CONTAINER_KEYS), help="The container that the command runs in."),
     "metrics": Key(
         kind=METRICS,
-        help='Patterns of the files with results, default "*.metrics", in the task\'s folder; with an expression relative to workdir.',
+        help="Files with results, in the task's folder (with an expression relative to workdir), or {log: pattern of its lines}.",
     ),
     "objective": Key(
         kind=OBJECTIVE,
