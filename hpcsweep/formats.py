@@ -39,25 +39,27 @@ def iter_json(table: Table) -> Iterator[str]:
 
     JSON has no NaN and no infinities: they are the texts ``"nan"``, ``"inf"`` and ``"-inf"``.
     """
-    names = [json.dumps(name, ensure_ascii=False) + ": " for name in table.columns]
     before = "[\n"
     rows = iter(table.rows)
     while piece := list(islice(rows, ROWS_A_PIECE)):
-        yield before + ",\n".join(_json_object(names, row) for row in piece)
+        yield before + ",\n".join(_json_object(table.columns, row) for row in piece)
         before = ",\n"
     yield "[]\n" if before == "[\n" else "\n]\n"
 
 
 def iter_jsonl(table: Table) -> Iterator[str]:
     """JSON lines: one object a row, as ``iter_json`` writes them."""
-    names = [json.dumps(name, ensure_ascii=False) + ": " for name in table.columns]
     rows = iter(table.rows)
     while piece := list(islice(rows, ROWS_A_PIECE)):
-        yield "".join(_json_object(names, row) + "\n" for row in piece)
+        yield "".join(_json_object(table.columns, row) + "\n" for row in piece)
 
 
-def _json_object(names: Sequence[str], row: Sequence[Value]) -> str:
-    return "{" + ", ".join([name + to_json(value) for name, value in zip(names, row, strict=True)]) + "}"
+def _json_object(columns: Sequence[str], row: Sequence[Value]) -> str:
+    try:
+        return _ENCODER.encode(dict(zip(columns, row, strict=True)))
+    except (ValueError, RecursionError):  # NaN, or nested too deeply: each value by itself
+        cells = zip(columns, row, strict=True)
+        return "{" + ", ".join([f"{_ENCODER.encode(name)}: {to_json(value)}" for name, value in cells]) + "}"
 
 
 def to_parquet(table: Table) -> bytes:
@@ -147,7 +149,7 @@ def to_json(value: Value) -> str:
     try:
         return _ENCODER.encode(value)
     except ValueError:
-        return json.dumps(_spell_out(value), ensure_ascii=False)
+        return _ENCODER.encode(_spell_out(value))
     except RecursionError:
         return '"(nested too deeply)"'
 

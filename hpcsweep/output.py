@@ -223,7 +223,9 @@ def next_steps(status: Status, bad: Sequence[TaskView]) -> list[str]:
     """What the user can do now."""
     run = status.handle
     if status.total and all(FACTS[state].is_success for state in status.counts) and status.is_finished:
-        return [f"all done: hpcsweep collect {run} --csv"]
+        return [
+            f"all done: hpcsweep collect {run} --csv" + (f"    the best: hpcsweep best {run}" if status.has_objective else "")
+        ]
     steps = []
     if bad:
         steps.append(f"look: hpcsweep logs {run} {bad[0].index}    run again: hpcsweep resubmit {run}")
@@ -235,6 +237,8 @@ def next_steps(status: Status, bad: Sequence[TaskView]) -> list[str]:
         steps.append(f"settle what is uncertain: hpcsweep advance {run}")
     elif not status.is_finished and status.waiting:
         steps.append(f"go on when it can: hpcsweep advance {run}")
+    if status.has_objective and any(FACTS[state].is_success for state in status.counts):
+        steps.append(f"the best so far: hpcsweep best {run}")
     return steps
 
 

@@ -52,7 +52,8 @@ def _markdown_line(cells: Sequence[str]) -> str:
 
 
 def _markdown_cell(value: Value) -> str:
-    return _MARKDOWN.sub(r"\\\g<0>", _cell(value, limit=None))
+    text = _cell(value, limit=None)
+    return text if isinstance(value, (int, float)) else _MARKDOWN.sub(r"\\\g<0>", text)
 
 
 class _Column:
@@ -148,6 +149,8 @@ _STYLES = {
 def _cell(value: Value, limit: int | None = _TEXT_LIMIT) -> str:
     if isinstance(value, float):
         return f"{value:.6g}"
+    if type(value) is str and len(value) < _TEXT_LIMIT and value.isprintable() and value.isascii():
+        return value
     text = value if isinstance(value, str) else to_json(value) if isinstance(value, (list, dict)) else csv_cell(value)
     if limit is not None and len(text) > limit:
         text = text[: limit - 3] + "..."

@@ -30,6 +30,14 @@ def test_json_lines_are_those_of_json():
     assert (third["float"], third["bool"]) == ("inf", False)
 
 
+def test_json_of_what_is_nested_too_deeply_is_still_json():
+    deep = []
+    for _ in range(100_000):
+        deep = [deep]
+    table = Table(columns=("x", "y", "z"), rows=[(1, deep, math.nan)])
+    assert json.loads("".join(iter_jsonl(table))) == {"x": 1, "y": "(nested too deeply)", "z": "nan"}
+
+
 def test_parquet_keeps_the_kinds_of_values():
     parquet = pytest.importorskip("pyarrow.parquet", reason="NO PYARROW: the extra hpcsweep[parquet] is not installed")
     read = parquet.read_table(io.BytesIO(to_parquet(TABLE)))

@@ -41,6 +41,7 @@ class Status:
     age_s: float
     eta_s: float | None
     scheduler_message: str = ""
+    has_objective: bool = False
     problems: Sequence[str] = field(default_factory=tuple)
     feeder: FeederView | None = None
 
@@ -73,6 +74,7 @@ def make_status(run: Run, fold: Fold, decision: Decision) -> Status:
         age_s=max(0.0, fold.evidence.now - float(run.info["created"])),
         eta_s=estimate_rest_s(fold),
         scheduler_message=fold.evidence.live_message,
+        has_objective=run.settings.objective is not None,
         problems=problems,
         feeder=_feeder_view(fold, is_needed=decision.is_more_to_come or decision.is_submitting),
     )

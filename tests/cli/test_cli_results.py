@@ -90,6 +90,16 @@ def test_best_ranks_points_by_the_mean_over_replicates(call):
     assert "seed" not in rows[0]
 
 
+def test_status_and_the_end_of_watching_point_to_the_best(call, done):
+    assert "hpcsweep best run-01" in call("status", "run-01")
+    assert "all done: hpcsweep collect run-02 --csv    the best: hpcsweep best run-02" in call("status", "run-02")
+    printed = done("submit", "sweep.yaml", "--limit", "4", "--watch", "--name", "watched", code=1)
+    table = printed[printed.index("\nrank") + 1 :].splitlines()
+    assert table[0].split()[:2] == ["rank", "objective"]
+    assert [line.split()[0] for line in table[1:3]] == ["1", "2"]
+    assert table[-1] == "the best by val_loss:min; all: hpcsweep collect watched --csv"
+
+
 def test_best_of_single_tasks_in_groups(call):
     rows = json.loads(call("best", "run-01", "--each", "-n", 1, "--by", "data", "--json"))
     assert [(row["rank"], row["data"], row["objective"], row["seed"]) for row in rows] == [(1, "b", 0.1, 1), (1, "a", 0.1, 1)]
