@@ -40,17 +40,18 @@ hpcsweep_claim_record() { # success: the record is ours to make, under this numb
 }
 
 hpcsweep_make_record() { # FOLDER, which is renamed when all is in it
-  local folder=$1
+  local folder=$1 text conda=''
   exec </dev/null >/dev/null 2>&1 {hpcsweep_pipe}<&-
   trap 'hpcsweep_tool rm -rf -- "$folder"; exit 1' TERM
   trap '' INT HUP
   { printf '1000\n' >/proc/self/oom_score_adj; } 2>/dev/null
-  hpcsweep_describe_environment >"$folder/task.txt"
-  hpcsweep_describe_python "$folder" >>"$folder/task.txt"
-  if [[ -d ${CONDA_PREFIX-}/conda-meta ]]; then
-    hpcsweep_list_conda "$CONDA_PREFIX/conda-meta" >"$folder/conda.txt"
+  text=$(hpcsweep_describe_environment && hpcsweep_describe_python "$folder")
+  [[ ! -d ${CONDA_PREFIX-}/conda-meta ]] || conda=$(hpcsweep_list_conda "$CONDA_PREFIX/conda-meta")
+  # Each text in one write whose success is known: of a full disk comes no half of a record.
+  if [[ ! -e $folder/packages.txt.part ]] && printf '%s\n' "$text" >"$folder/task.txt" \
+    && { [[ -z $conda ]] || printf '%s\n' "$conda" >"$folder/conda.txt"; }; then
+    hpcsweep_tool mv -nT -- "$folder" "$hpcsweep_run_dir/environment"
   fi
-  hpcsweep_tool mv -nT -- "$folder" "$hpcsweep_run_dir/environment"
   [[ ! -e $folder ]] || hpcsweep_tool rm -rf -- "$folder"
   exit
 }
@@ -96,6 +97,7 @@ hpcsweep_describe_environment() {
   if declare -F hpcsweep_contain >/dev/null; then
     hpcsweep_fact container 'yes: python and packages here are those outside of it'
   fi
+  return 0
 }
 
 hpcsweep_find_python() { # the one that the command names, else the first that there is
@@ -135,8 +137,10 @@ for found in distributions():
         url = re.sub("//[^/]*@", "//", origin["url"])
         line += "  # " + url + ("@" + revision if revision else "") + (" (editable)" if editable else "")
     packages[re.sub("[-_.]+", "-", name).lower()] = line
-with io.open(sys.argv[1], "w", encoding="utf-8", errors="replace") as out:
+with io.open(sys.argv[1] + ".part", "w", encoding="utf-8", errors="replace") as out:
     out.write("".join(packages[name] + "\n" for name in sorted(packages)))
+import os
+os.rename(sys.argv[1] + ".part", sys.argv[1])
 '
   PYTHONDONTWRITEBYTECODE=1 PYTHONINSPECT='' command timeout --foreground 60 nice -n 19 "$python" -W ignore -c "$code" "$1/packages.txt"
 }

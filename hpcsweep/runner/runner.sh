@@ -19,7 +19,7 @@
 
 hpcsweep_main() {
   hpcsweep_status=0 hpcsweep_phase=starting hpcsweep_verdict='' hpcsweep_pid='' hpcsweep_verdict_at='' hpcsweep_deadline=''
-  hpcsweep_interrupts=0 hpcsweep_messages='' hpcsweep_ended=''
+  hpcsweep_interrupts=0 hpcsweep_messages=''
   hpcsweep_self=$BASHPID
   hpcsweep_save_shell
   trap hpcsweep_on_term TERM
@@ -381,7 +381,6 @@ hpcsweep_finish() { # KIND CODE and the element's own exit status
   local now elapsed outcome try
   hpcsweep_phase=ending hpcsweep_status=$3
   hpcsweep_now now
-  now=${hpcsweep_ended:-$now}
   elapsed=$((now > hpcsweep_started ? now - hpcsweep_started : 0))
   outcome=$hpcsweep_events/$hpcsweep_name.$1.$2.$elapsed
   for try in 1 2 3; do
@@ -759,11 +758,6 @@ hpcsweep_conclude() {
         ;;
     esac
   done <<<"$hpcsweep_messages"
-  if [[ -n $recorder ]]; then
-    hpcsweep_now hpcsweep_ended # what follows is not the program's time
-    # shellcheck disable=SC2086 # two words
-    hpcsweep_await_record $recorder
-  fi
   if [[ $hpcsweep_verdict == interrupted ]]; then
     hpcsweep_now now
     if hpcsweep_is_cancelled; then
@@ -795,4 +789,7 @@ hpcsweep_conclude() {
       fi
       ;;
   esac
+  # Not before: whatever kills us while we wait, the task's own end is recorded.
+  # shellcheck disable=SC2086 # two words
+  [[ -z $recorder ]] || hpcsweep_await_record $recorder
 }

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import shutil
 import signal
@@ -10,7 +11,7 @@ import sys
 import time
 
 import pytest
-from small_runs import await_that, block, processes_in_session, quote
+from small_runs import Run, await_that, block, processes_in_session, quote
 
 
 @pytest.fixture
@@ -157,6 +158,40 @@ def test_term_while_it_waits_costs_no_outcome(run, tools):
     assert element.wait(60) in {0, 143}
     assert run.outcomes() in (["0.1.done.0"], [])  # TERM may have come before the program's end was seen: then the token stays
     await_that(lambda: processes_in_session(element.pid) == [], "nothing is left of it")
+
+
+def test_the_tasks_end_is_recorded_before_the_wait(run, tools):
+    environ = python(tools, f'touch "{tools}/hangs"; exec sleep 1000')
+    run.add_array([block(0, "exit 3")], records_environment=1, record_wait_s=1000)
+    element = run.start(**environ)
+    await_that(lambda: run.outcomes() == ["0.1.done.3"], "its end is recorded")
+    assert element.poll() is None
+    element.kill()
+    element.wait()
+    assert run.outcomes() == ["0.1.done.3"]
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can mount a small file system")
+@pytest.mark.parametrize(("pages", "is_made"), [(3, False), (8, True)])
+def test_of_a_full_disk_comes_no_half_of_a_record(tmp_path, tools, pages, is_made):
+    """Room for a claim, the task's params.json and the record's claim; or for the record as well."""
+    small = tmp_path / "small"
+    small.mkdir()
+    subprocess.run(["mount", "-t", "tmpfs", "-o", "size=256k", "tmpfs", small], check=True)
+    try:
+        run = Run(small / "run-01", elements_log=tmp_path / "elements.log")
+        run.add_array([block(0, "true")], records_environment=1)
+        with contextlib.suppress(OSError), (small / "filler").open("wb", buffering=0) as file:
+            while True:
+                file.write(bytes(512))
+        os.truncate(small / "filler", (small / "filler").stat().st_size - pages * 4096)
+        assert run.run(**python(tools)) == 0
+        assert run.outcomes() == ["0.1.done.0"]
+        assert (run.path / "environment").exists() == is_made
+        assert not is_made or record(run)["python"] == sys.executable
+        assert leftovers(run) == [".environment.0"]
+    finally:
+        subprocess.run(["umount", "--lazy", small], check=True)
 
 
 @pytest.mark.parametrize(("age_s", "is_made"), [(10, False), (400, True)])
