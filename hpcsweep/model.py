@@ -74,6 +74,16 @@ class MetricsFrom:
 
 
 @dataclass(frozen=True, kw_only=True)
+class Snapshot:
+    """``snapshot:`` of the sweep file: which files beside the tracked ones the tasks' copy of the project has, and which not."""
+
+    include: tuple[str, ...] = ()
+    exclude: tuple[str, ...] = ()
+    link: tuple[str, ...] = ()
+    max_bytes: int = 1 << 30
+
+
+@dataclass(frozen=True, kw_only=True)
 class Settings:
     """Everything of the sweep file but its space, resolved over profiles and the command line, and frozen with the run.
 
@@ -107,6 +117,7 @@ class Settings:
     canary: int = 0
     max_failures: int | None = None
     finally_: Finally | None = None
+    snapshot: Snapshot | None = None
     runs_dir: str = "runs"
     umask: int | None = None
     group: str | None = None

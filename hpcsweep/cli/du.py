@@ -30,14 +30,18 @@ def run(run: list[str], runs_dir: str | None, *, as_json: bool) -> int:
     if not sizes:
         output.note(f"there are no runs in {where}")
         return 0
-    rows = [["RUN", "FILES", "SIZE", "TASK FOLDERS", "LOGS", "OWN RECORDS"]]
+    rows = [["RUN", "FILES", "SIZE", "TASK FOLDERS", "LOGS", "OWN RECORDS", "CODE"]]
     rows += [
-        [s.name, str(s.files), *(output.format_bytes(n) for n in (s.total_bytes, s.tasks_bytes, s.logs_bytes, s.records_bytes))]
+        [
+            s.name,
+            str(s.files),
+            *map(output.format_bytes, (s.total_bytes, s.tasks_bytes, s.logs_bytes, s.records_bytes, s.code_bytes)),
+        ]
         for s in sizes
     ]
     if len(sizes) > 1:
         rows.append(
-            ["all", str(sum(s.files for s in sizes)), output.format_bytes(sum(s.total_bytes for s in sizes)), "", "", ""]
+            ["all", str(sum(s.files for s in sizes)), output.format_bytes(sum(s.total_bytes for s in sizes)), "", "", "", ""]
         )
-    output.say(*output.columns(rows, right=frozenset({1, 2, 3, 4, 5})))
+    output.say(*output.columns(rows, right=frozenset({1, 2, 3, 4, 5, 6})))
     return 0

@@ -70,6 +70,9 @@ def _lines(seen: Preview) -> Iterable[str]:
         arrays = "1 array" if seen.arrays == 1 else f"{seen.arrays} arrays"
         yield f"script (the first of {arrays}; --dry-run of submit prints all of it):"
         yield from (f"  {line}" for line in seen.short_script.splitlines())
+    if seen.snapshot is not None:
+        yield ""
+        yield seen.snapshot.words
     yield ""
     yield "settings, and where each came from:"
     rows = [(key, value, origin) for key, value, origin in seen.settings_rows()]

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import posixpath
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 
 from hpcsweep.model import Request, Task
@@ -10,8 +11,37 @@ from hpcsweep.sweepfile.units import format_memory, format_time
 
 
 @dataclass(frozen=True, kw_only=True)
+class FrozenCode:
+    """The copy of a project that a run's tasks work in.
+
+    ``copy`` is that of ``project``; ``place`` is the folder where submit was called, in both. ``submit_dir`` is the original of it.
+    """
+
+    project: str
+    copy: str
+    place: str
+    submit_dir: str
+
+    @property
+    def cwd(self) -> str:
+        """The folder of the copy that stands for the one where submit was called."""
+        return posixpath.normpath(posixpath.join(self.copy, self.place))
+
+    def find(self, path: str) -> str | None:
+        """Where a path, relative to the folder where submit was called, is in the copy; None: it leads out of the project."""
+        if path.startswith("/"):
+            inside = posixpath.relpath(posixpath.normpath(path), self.project)
+        else:
+            inside = posixpath.normpath(posixpath.join(self.place, path))
+        return None if inside.split("/")[0] == ".." else posixpath.normpath(posixpath.join(self.copy, inside))
+
+
+@dataclass(frozen=True, kw_only=True)
 class RunFacts:
-    """A run, as commands and scripts know it. Paths are absolute; ``cwd`` is the folder where submit was called."""
+    """A run, as commands and scripts know it. Paths are absolute; ``cwd`` is the folder where submit was called, or the copy of it.
+
+    ``in_copy``: which of the paths of ``link:`` the copy has.
+    """
 
     name: str
     uid: str
@@ -20,6 +50,23 @@ class RunFacts:
     sweep: str
     scheduler: str
     version: str
+    frozen: FrozenCode | None = None
+    in_copy: Collection[str] = ()
+
+    @property
+    def submit_dir(self) -> str:
+        """The folder where submit was called, itself."""
+        return self.cwd if self.frozen is None else self.frozen.submit_dir
+
+    def workdir(self, path: str) -> str:
+        """Where ``workdir: PATH`` is."""
+        found = None if self.frozen is None else self.frozen.find(path)
+        return found or posixpath.normpath(posixpath.join(self.submit_dir, path))
+
+    def linked(self, path: str) -> str:
+        """What a path of ``link:`` means: the copied file where there is one."""
+        found = self.frozen.find(path) if self.frozen is not None and path in self.in_copy else None
+        return found or posixpath.normpath(posixpath.join(self.submit_dir, path))
 
     def as_mapping(self) -> Mapping[str, object]:
         """``hpcsweep`` in expressions."""

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import posixpath
 import re
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -80,7 +79,9 @@ def render_script(
         header=render_header(settings, facts),
         runner=runner.rstrip("\n"),
         **shared_shell_texts(settings, facts),
-        contain="" if settings.container is None else container_function(settings.container, facts.run.run_dir, facts.run.cwd),
+        contain=""
+        if settings.container is None
+        else container_function(settings.container, facts.run.run_dir, facts.run.submit_dir),
     )
     source = settings.template_path or "the template"
     text = settings.template if settings.template is not None else read_template(f"{facts.run.scheduler}.sh.j2")
@@ -104,7 +105,7 @@ def shared_shell_texts(settings: Settings, facts: ScriptFacts) -> dict[str, str]
 def render_header(settings: Settings, facts: ScriptFacts) -> str:
     """The assignments that the runner reads."""
     run = facts.run
-    workdir = "task" if settings.workdir == "task" else posixpath.normpath(posixpath.join(run.cwd, settings.workdir))
+    workdir = "task" if settings.workdir == "task" else run.workdir(settings.workdir)
     texts = {
         "version": run.version,
         "scheduler": run.scheduler,

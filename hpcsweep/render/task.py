@@ -60,7 +60,7 @@ class TaskRenderer:
         self._command = _compile("command", lambda: compile_command(settings.command or "", names=names))
         self._env = EnvSection(settings.env, names)
         self._files = [_compile_file(target, text, settings, names) for target, text in settings.files.items()]
-        self._links = [_link(source, run.cwd) for source in settings.link]
+        self._links = [_link(run.linked(source)) for source in settings.link]
         stdin = settings.stdin
         self._stdin = None if stdin is None else _compile("stdin", lambda: compile_template(stdin, names=names))
         self._shared = self._share(Request())
@@ -195,9 +195,8 @@ def _compile_file(target: str, text: str, settings: Settings, names: Collection[
     return _File(path=path, text=_compile(source, lambda: compile_template(text, names=names)), source=source)
 
 
-def _link(source: str, cwd: str) -> tuple[str, str]:
+def _link(path: str) -> tuple[str, str]:
     """(absolute path, name in the task's folder)."""
-    path = posixpath.normpath(posixpath.join(cwd, source))
     return path, posixpath.basename(path)
 
 

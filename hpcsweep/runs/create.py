@@ -11,12 +11,13 @@ from pathlib import Path
 from hpcsweep.errors import HpcsweepError
 from hpcsweep.ledger import NOT_HANDED_OVER
 from hpcsweep.runs.advance import Report, advance, first_refusal
-from hpcsweep.runs.facts import Surroundings, environment_text
+from hpcsweep.runs.facts import Surroundings, environment_of, environment_text
 from hpcsweep.runs.imagine import check_rendering, run_record, surroundings_of
 from hpcsweep.runs.prepare import Prepared
 from hpcsweep.runs.run import Run
 from hpcsweep.runs.turn import open_turn
 from hpcsweep.store import (
+    copy_code,
     create_run_dir,
     discard_run_dir,
     find_run,
@@ -89,7 +90,10 @@ def make_run(prepared: Prepared, *, name: str | None, jobs: int | None, surround
     paths = create_run_dir(Path(settings.runs_dir), name, umask=settings.umask, group=settings.group)
     try:
         write_atomically(paths.sweep_yaml, prepared.sweep.text)
-        environment = environment_text(os.environ) if settings.env_from == "submit" else ""
+        snapshot = surroundings.snapshot
+        if snapshot is not None:
+            copy_code(paths, snapshot.project, snapshot.names, links=snapshot.links, folders=snapshot.folders)
+        environment = environment_text(environment_of(settings, os.environ, paths, snapshot))
         write_atomically(paths.environment, environment)
         if surroundings.diff is not None:
             write_atomically(paths.code_diff, surroundings.diff)

@@ -15,10 +15,13 @@ from typing import Any
 
 from hpcsweep._version import __version__
 from hpcsweep.errors import HpcsweepError
+from hpcsweep.model import Settings
+from hpcsweep.runs.editable import editable_roots
 from hpcsweep.runs.git import GitTroubleError, describe_commit, find_changes, find_repository
+from hpcsweep.runs.snapshot import SnapshotPlan, plan_snapshot
 from hpcsweep.schedulers.base import Scheduler
 from hpcsweep.shell import is_installed, run_command
-from hpcsweep.store import CODE_DIFF
+from hpcsweep.store import CODE_DIFF, RunPaths
 
 CARRIED = re.compile(
     r"PATH|LD_LIBRARY_PATH|VIRTUAL_ENV|CONDA_PREFIX|CONDA_DEFAULT_ENV|CONDA_EXE|CONDA_SHLVL|CONDA_PYTHON_EXE|PYTHONPATH|PYTHONHOME"
@@ -45,6 +48,8 @@ def environment_text(environ: Mapping[str, str]) -> str:
     """The run's environment file: bash assignments, each value quoted."""
     names = sorted(name for name in environ if CARRIED.fullmatch(name))
     lines = [f"export {name}={shlex.quote(environ[name])}" for name in names]
+    if not lines:
+        return ""
     return "\n".join(["# What the tasks' shells start from: the submitter's environment at submit.", *lines, ""])
 
 
@@ -55,21 +60,72 @@ class Surroundings:
     scheduler_version: str | None = None
     facts: Mapping[str, Any] = field(default_factory=dict)
     diff: bytes | None = None
+    snapshot: SnapshotPlan | None = None
     notes: Sequence[str] = ()
 
 
-def look_around(scheduler: Scheduler, folder: Path, runs_dir: Path) -> Surroundings:
+def look_around(scheduler: Scheduler, settings: Settings, folder: Path, runs_dir: Path) -> Surroundings:
     """Ask git and the scheduler's programs what is submitted here. Whatever they do not say is not recorded, and why is noted."""
     git, diff, notes = _git_facts(folder, runs_dir)
+    snapshot = plan_snapshot(settings, folder, runs_dir)
+    if snapshot is not None:
+        notes = (snapshot.words, *notes, *_not_copied(snapshot, (git or {}).get("untracked", ())))
     return Surroundings(
         scheduler_version=_scheduler_version(scheduler),
         facts={
             "modules": [name for name in os.environ.get("LOADEDMODULES", "").split(":") if name],
             "git": git,
+            "snapshot": None if snapshot is None else snapshot.facts,
         },
         diff=diff,
+        snapshot=snapshot,
         notes=notes,
     )
+
+
+def environment_of(
+    settings: Settings, environ: Mapping[str, str], paths: RunPaths, snapshot: SnapshotPlan | None
+) -> dict[str, str]:
+    """The variables that the tasks start from. With a copy of the project, what means a folder of it means that of the copy.
+
+    That holds for packages that are installed from the project's folder, too: the copy comes first on PYTHONPATH.
+    """
+    carried = {name: environ[name] for name in environ if CARRIED.fullmatch(name)} if settings.env_from == "submit" else {}
+    if snapshot is None:
+        return carried
+
+    def moved(entry: str) -> str:
+        path = Path(entry)
+        if not path.is_relative_to(snapshot.project) or not path.is_absolute():
+            return entry
+        copied = paths.code / path.relative_to(snapshot.project)
+        return str(copied) if copied.is_dir() else entry
+
+    for name in ("PATH", "PYTHONPATH", "LD_LIBRARY_PATH"):
+        if name in carried:
+            carried[name] = ":".join(map(moved, carried[name].split(":")))
+    roots = [copied for root in editable_roots(environ, snapshot.project) if (copied := moved(str(root))) != str(root)]
+    if roots:
+        carried["PYTHONPATH"] = ":".join([*roots, *filter(None, [carried.get("PYTHONPATH")])])
+    return carried
+
+
+def _not_copied(snapshot: SnapshotPlan, untracked: Sequence[str]) -> list[str]:
+    """What is there but not in the tasks' copy of the project, because git does not know it."""
+    if snapshot.source != "git":
+        return []
+    copied = {printable(name) for name in snapshot.names}
+    left = [name for name in untracked if name not in copied and not any(_is_in(name, link) for link in snapshot.links)]
+    if not left:
+        return []
+    shown = ", ".join(left[:4]) + (f" and {len(left) - 4} more" if len(left) > 4 else "")
+    return [
+        f"the tasks' copy of the project is without what git does not know: {shown} (snapshot: include or link brings it in)"
+    ]
+
+
+def _is_in(name: str, folder: str) -> bool:
+    return name.rstrip("/") == folder or name.startswith(f"{folder}/")
 
 
 def who_and_where(scheduler_version: str | None = None) -> dict[str, Any]:

@@ -77,7 +77,7 @@ def _summarise(run: Run) -> Summary:
 
 @dataclass(frozen=True, kw_only=True)
 class Size:
-    """What a run takes on disk; ``logs_bytes`` is a part of ``tasks_bytes``."""
+    """What a run takes on disk; ``logs_bytes`` is a part of ``tasks_bytes``. ``code_bytes``: the copy of the project."""
 
     name: str
     files: int
@@ -85,6 +85,7 @@ class Size:
     tasks_bytes: int
     logs_bytes: int
     records_bytes: int
+    code_bytes: int
 
     def to_json(self) -> dict[str, Any]:
         """For ``--json``."""
@@ -93,10 +94,11 @@ class Size:
 
 def measure_run(run: Run) -> Size:
     """Walk a run's folder; links are not followed, hard links counted once."""
-    files = total = tasks = logs = 0
+    files = total = tasks = logs = code = 0
     seen: set[tuple[int, int]] = set()
     for folder, _folders, names in os.walk(run.paths.root):
-        is_task = "tasks" in Path(folder).relative_to(run.paths.root).parts[:1]
+        part = Path(folder).relative_to(run.paths.root).parts[:1]
+        is_task, is_code = part == ("tasks",), part == ("code",)
         for name in names:
             try:
                 facts = os.lstat(os.path.join(folder, name))  # noqa: PTH118 - a hundred thousand of them
@@ -108,8 +110,17 @@ def measure_run(run: Run) -> Size:
             files += 1
             total += facts.st_size
             tasks += facts.st_size if is_task else 0
+            code += facts.st_size if is_code else 0
             logs += facts.st_size if is_task and name.startswith("attempt-") else 0
-    return Size(name=run.name, files=files, total_bytes=total, tasks_bytes=tasks, logs_bytes=logs, records_bytes=total - tasks)
+    return Size(
+        name=run.name,
+        files=files,
+        total_bytes=total,
+        tasks_bytes=tasks,
+        logs_bytes=logs,
+        records_bytes=total - tasks - code,
+        code_bytes=code,
+    )
 
 
 def check_ended(run: Run) -> None:

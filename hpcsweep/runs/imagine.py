@@ -64,7 +64,9 @@ def imagine_run(
 def surroundings_of(prepared: Prepared) -> Surroundings:
     """What is to be recorded of the moment and the place at which a sweep is submitted."""
     scheduler = make_scheduler(prepared.scheduler)
-    return look_around(scheduler, Path(current_folder()), absolute_as_written(Path(prepared.settings.runs_dir)))
+    return look_around(
+        scheduler, prepared.settings, Path(current_folder()), absolute_as_written(Path(prepared.settings.runs_dir))
+    )
 
 
 def plan_arrays(run: Run, prepared: Prepared) -> list[Array]:

@@ -8,19 +8,23 @@ from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import islice
+from pathlib import Path
 from typing import Any
 
 from hpcsweep.decide import policy_of
 from hpcsweep.model import Params, Request, Task
 from hpcsweep.render.templates import read_runner
 from hpcsweep.runs.advance import array_job
+from hpcsweep.runs.facts import Surroundings, current_folder, printable
 from hpcsweep.runs.imagine import imagine_run, plan_arrays, surroundings_of
 from hpcsweep.runs.limits import site_limits
 from hpcsweep.runs.prepare import Prepared, SweepOptions, check_requests, prepare_expanded, read_sweep, request_of
 from hpcsweep.runs.run import Run
 from hpcsweep.runs.scripts import ArrayWriter
+from hpcsweep.runs.snapshot import SnapshotPlan, plan_snapshot
 from hpcsweep.schedulers import make_scheduler
 from hpcsweep.space import tree_lines
+from hpcsweep.store import absolute_as_written
 from hpcsweep.sweepfile import Sweep, settings_to_json
 from hpcsweep.sweepfile.units import format_time
 
@@ -47,6 +51,7 @@ class Preview:
     head: Sequence[Task]
     command: str | None
     script: str | None
+    snapshot: SnapshotPlan | None = None
 
     @property
     def short_script(self) -> str:
@@ -83,6 +88,7 @@ class Preview:
             "head": [dict(task.params) for task in self.head],
             "command": self.command,
             "warnings": list(self.sweep.warnings),
+            "snapshot": None if self.snapshot is None else self.snapshot.facts,
         }
 
 
@@ -95,7 +101,9 @@ def preview(path: str, options: SweepOptions) -> Preview:
     sweep = read_sweep(path, options, needs_command=False)
     prepared, requests = _survey(sweep, path, options)
     expansion = prepared.expansion
-    run = imagine_run(prepared, name=options.name, jobs=None)
+    snapshot = plan_snapshot(prepared.settings, Path(current_folder()), absolute_as_written(Path(prepared.settings.runs_dir)))
+    around = Surroundings(facts={"snapshot": None if snapshot is None else snapshot.facts})
+    run = imagine_run(prepared, name=options.name, jobs=None, surroundings=around)
     arrays = plan_arrays(run, prepared)
     writer = ArrayWriter(run) if sweep.settings.command is not None and arrays else None
     return Preview(
@@ -109,6 +117,7 @@ def preview(path: str, options: SweepOptions) -> Preview:
         head=prepared.tasks[:HEAD],
         command=writer.command(arrays[0]) if writer else None,
         script=writer.script(arrays[0], writer.chunks(arrays[0])) if writer else None,
+        snapshot=snapshot,
     )
 
 
@@ -153,6 +162,9 @@ def dry_run(prepared: Prepared, *, name: str | None, jobs: int | None) -> Iterab
         str(run.paths.tasks),
         "".join(json.dumps({"index": t.index, "id": t.id, "params": dict(t.params)}) + "\n" for t in run.tasks),
     )
+    if surroundings.snapshot is not None:
+        names = [printable(name) for name in (*surroundings.snapshot.names, *surroundings.snapshot.links)]
+        yield str(run.paths.code), "\n".join([surroundings.snapshot.words, *names])
     if surroundings.diff is not None:
         yield str(run.paths.code_diff), surroundings.diff.decode("utf-8", "replace")
     yield str(run.paths.run_json), json.dumps(run.info, indent=2, ensure_ascii=False)
@@ -201,6 +213,7 @@ def as_written(name: str) -> str:
         "settle_s": "settle",
         "query_timeout_s": "query_timeout",
         "template_path": "template",
+        "snapshot.max_bytes": "snapshot.max_size",
     }
     if name.startswith("files_paths."):
         return f"files.{name.removeprefix('files_paths.')}"

@@ -85,7 +85,10 @@ def _files_of(run: Run, plugins: Mapping[str, Plugin]) -> Callable[[Task], list[
 def workdir_of(run: Run, task: int) -> Path:
     """Where a task's command runs."""
     workdir = run.settings.workdir
-    return run.paths.task(task) if workdir == "task" else Path(run.cwd) / workdir
+    if workdir == "task":
+        return run.paths.task(task)
+    frozen = run.frozen.find(workdir) if run.frozen is not None else None
+    return Path(frozen) if frozen is not None else Path(run.submit_dir) / workdir
 
 
 class _Wanted:

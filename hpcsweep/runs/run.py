@@ -14,6 +14,7 @@ from typing import Any
 from hpcsweep.errors import HpcsweepError
 from hpcsweep.ledger import Ledger
 from hpcsweep.model import Request, Settings, Task
+from hpcsweep.render.facts import FrozenCode
 from hpcsweep.runs.salvage import complete_ledger, salvage_tasks
 from hpcsweep.schedulers import Site, make_scheduler
 from hpcsweep.schedulers.base import Scheduler
@@ -165,9 +166,22 @@ class Run:
         return self._recorded("path")
 
     @property
-    def cwd(self) -> str:
-        """The folder where submit was called: commands run there."""
+    def submit_dir(self) -> str:
+        """The folder where submit was called."""
         return self._recorded("cwd")
+
+    @property
+    def frozen(self) -> FrozenCode | None:
+        """The copy of the project that the tasks work in, where the run has one."""
+        facts = self.info.get("snapshot")
+        if facts is None:
+            return None
+        return FrozenCode(project=facts["project"], copy=str(self.paths.code), place=facts["place"], submit_dir=self.submit_dir)
+
+    @property
+    def cwd(self) -> str:
+        """The folder that commands are relative to: where submit was called, or the copy of it."""
+        return self.submit_dir if self.frozen is None else self.frozen.cwd
 
     @property
     def host(self) -> str:

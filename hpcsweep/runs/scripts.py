@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shlex
 from collections.abc import Iterator, Sequence
 
@@ -21,6 +22,8 @@ from hpcsweep.store import make_array_folders, write_atomically, write_chunks
 
 def run_facts(run: Run) -> RunFacts:
     """A run, as its commands and scripts know it."""
+    frozen = run.frozen
+    links = run.settings.link if frozen is not None else ()
     return RunFacts(
         name=run.name,
         uid=str(run.info["uid"]),
@@ -29,6 +32,8 @@ def run_facts(run: Run) -> RunFacts:
         sweep=str(run.info["name"]),
         scheduler=str(run.info["scheduler"]),
         version=__version__,
+        frozen=frozen,
+        in_copy=[path for path in links if frozen is not None and (found := frozen.find(path)) and os.path.lexists(found)],
     )
 
 

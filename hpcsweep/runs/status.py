@@ -157,6 +157,7 @@ def _code_json(run: Run) -> dict[str, Any]:
         "branch": git.get("branch"),
         "dirty": git.get("dirty"),
         "diff": str(paths.code_diff) if git.get("diff") else None,
+        "snapshot": str(paths.code) if run.info.get("snapshot") else None,
         "environment": str(paths.task_environment) if paths.task_environment.is_dir() else None,
     }
 

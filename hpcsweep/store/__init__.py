@@ -2,6 +2,7 @@
 
 from hpcsweep.store import cache
 from hpcsweep.store.attempts import ClaimFacts, give_up, give_up_all, mark_cancel, parse_claim, read_claim, revoke, revoke_all
+from hpcsweep.store.code_files import Copied, changed_code, copy_code
 from hpcsweep.store.files import create_exclusively, read_bytes, read_text, sharing, write_atomically, write_for_user
 from hpcsweep.store.journal import Journal, JournalReading, read_events, write_first_events
 from hpcsweep.store.layout import CODE_DIFF, ArrayPaths, EventsGone, RunPaths, absolute_as_written, list_arrays, list_events
@@ -37,6 +38,7 @@ __all__ = [
     "ArrayPaths",
     "Block",
     "ClaimFacts",
+    "Copied",
     "EventsGone",
     "Journal",
     "JournalReading",
@@ -46,7 +48,9 @@ __all__ = [
     "acquire",
     "append_tasks",
     "cache",
+    "changed_code",
     "check_run_name",
+    "copy_code",
     "counted_bytes",
     "create_exclusively",
     "create_run_dir",

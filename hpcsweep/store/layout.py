@@ -88,6 +88,16 @@ class RunPaths:
         return self.root / CODE_DIFF
 
     @property
+    def code(self) -> Path:
+        """The copy of the project that the tasks work in, where the sweep asks for one."""
+        return self.root / "code"
+
+    @property
+    def code_hashes(self) -> Path:
+        """What each copied file was, as ``sha256sum --check`` reads it."""
+        return self.root / "code.sha256"
+
+    @property
     def task_environment(self) -> Path:
         """The folder with what a task found after ``setup``, written once by one of them; not there before."""
         return self.root / "environment"

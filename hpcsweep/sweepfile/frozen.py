@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from hpcsweep.errors import HpcsweepError
-from hpcsweep.model import Container, Finally, MetricsFrom, Settings
+from hpcsweep.model import Container, Finally, MetricsFrom, Settings, Snapshot
 
 _NAMES = {"finally_": "finally"}
 
@@ -50,6 +50,10 @@ def settings_from_json(data: Mapping[str, Any]) -> Settings:
         if values.get("container") is not None:
             container = _known(Container, values["container"])
             values["container"] = Container(**container | {"bind": tuple(container.get("bind", ()))})
+        if values.get("snapshot") is not None:
+            snapshot = _known(Snapshot, values["snapshot"])
+            lists = {name: tuple(snapshot.get(name, ())) for name in ("include", "exclude", "link")}
+            values["snapshot"] = Snapshot(**snapshot | lists)
         if values.get("finally_") is not None:
             last = _known(Finally, values["finally_"])
             values["finally_"] = Finally(**last | {"command": _command(last["command"])})

@@ -188,7 +188,7 @@ def _lay_over(base: nodes.Mapping, over: nodes.Mapping, label: str, prefix: str,
     return nodes.Mapping(place=over.place, entries=tuple(entries.values()))
 
 
-_DEEP = ("resources", "slurm", "array", "env", "files", "container", "finally")
+_DEEP = ("resources", "slurm", "array", "env", "files", "container", "finally", "snapshot")
 
 
 def _forget(dotted: str, origins: dict[str, str]) -> None:

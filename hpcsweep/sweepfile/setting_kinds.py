@@ -6,11 +6,13 @@ import re
 from typing import Any
 
 from hpcsweep.errors import HpcsweepError
+from hpcsweep.model import Snapshot
 from hpcsweep.objective import DIRECTIONS, REDUCTIONS, ObjectiveError, parse_objective
 from hpcsweep.render.shared import compile_shared_shell
 from hpcsweep.sweepfile import nodes
 from hpcsweep.sweepfile.front_end import place_in
 from hpcsweep.sweepfile.kinds import (
+    BOOLEAN,
     TEXTS,
     FileRef,
     Key,
@@ -28,6 +30,7 @@ from hpcsweep.sweepfile.kinds import (
 )
 from hpcsweep.sweepfile.nodes import Node
 from hpcsweep.sweepfile.resources import RESOURCE_ALIASES, RESOURCE_KEYS, ResourceKey, is_expression
+from hpcsweep.sweepfile.units import MEMORY_EXAMPLES, parse_memory
 
 _ENV_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 _OPTION_NAME = re.compile(r"[A-Za-z][A-Za-z0-9_-]*")
@@ -243,6 +246,53 @@ def _one_for_now(node: Node, where: Where) -> int | None:
     return value
 
 
+def _read_project_paths(node: Node, where: Where) -> tuple[str, ...] | None:
+    """Names and patterns below the project's folder."""
+    paths: tuple[str, ...] | None = TEXTS.read(node, where)
+    for path in paths or ():
+        if is_expression(path):
+            where.wrong(node, f"`{path}`: no expressions here", "the copy is the same for all tasks")
+        elif path.startswith("/") or ".." in path.split("/") or path.strip("/") in ("", "."):
+            where.wrong(node, f"`{path}` is not below the project's folder", "write it relative to that folder: configs/*.json")
+    return tuple(path.rstrip("/").removeprefix("./") for path in paths) if paths is not None else None
+
+
+def _read_size(node: Node, where: Where) -> int | None:
+    written = node.value if isinstance(node, nodes.Scalar) else None
+    if not isinstance(written, str):
+        where.expected(node, "a size", f"write it like {MEMORY_EXAMPLES}")
+        return None
+    try:
+        return parse_memory(written)
+    except HpcsweepError as error:
+        where.wrong(node, error.message, error.hint)
+        return None
+
+
+_PROJECT_PATHS = Kind(read=_read_project_paths, schema=TEXTS.schema)
+SNAPSHOT_KEYS: dict[str, Key] = {
+    "include": Key(kind=_PROJECT_PATHS, help="Patterns of files to copy although git does not know them: configs/*.json."),
+    "exclude": Key(kind=_PROJECT_PATHS, help="Names and patterns of what not to copy: docs, *.ckpt."),
+    "link": Key(kind=_PROJECT_PATHS, help="What the copy has as a symbolic link to the original: data."),
+    "max_size": Key(
+        kind=Kind(read=_read_size, schema={"type": "string"}),
+        help="More than this is not copied (default 1G).",
+        field="max_bytes",
+    ),
+}
+_SNAPSHOT_TABLE = table(SNAPSHOT_KEYS)
+
+
+def _read_snapshot(node: Node, where: Where) -> Snapshot | None:
+    if not isinstance(node, nodes.Mapping):
+        if isinstance(node, nodes.Scalar) and isinstance(node.value, bool):
+            return Snapshot() if node.value else None
+        where.expected(node, "true, false or a mapping", f"its keys are {', '.join(SNAPSHOT_KEYS)}")
+        return None
+    values = {SNAPSHOT_KEYS[key].field or key: value for key, value in (_SNAPSHOT_TABLE.read(node, where) or {}).items()}
+    return Snapshot(**{key: value for key, value in values.items() if value is not None})
+
+
 _SCHEDULERS = one_of("auto", "slurm", "local")
 
 NAME = Kind(read=_read_name, schema={"type": "string", "maxLength": 100})
@@ -256,5 +306,6 @@ ENV = entries(Kind(read=_read_env, schema=_SCALAR), check_name=_is_env_name)
 LINKS = Kind(read=_read_links, schema=TEXTS.schema)
 OBJECTIVE = Kind(read=_read_objective, schema={"type": "string", "pattern": _OBJECTIVE_LOOK})
 UMASK = Kind(read=_read_umask, schema={"type": ["string", "integer"]})
+SNAPSHOT = Kind(read=_read_snapshot, schema={"anyOf": [BOOLEAN.schema, _SNAPSHOT_TABLE.schema]})
 GROUP = Kind(read=_read_group, schema={"type": ["string", "integer"]})
 ONE_FOR_NOW = Kind(read=_one_for_now, schema={"const": 1})

@@ -35,6 +35,7 @@ from hpcsweep.sweepfile.setting_kinds import (
     RESOURCE_WORDS,
     SCHEDULER,
     SHELL,
+    SNAPSHOT,
     STDIN,
     UMASK,
     resources,
@@ -118,6 +119,10 @@ KEYS: dict[str, Key] = {
     ),
     "teardown": Key(kind=SHELL, help="Shell text that runs once an element, after its tasks."),
     "container": Key(kind=table(CONTAINER_KEYS), help="The container that the command runs in."),
+    "snapshot": Key(
+        kind=SNAPSHOT,
+        help="Run the tasks in a copy of the project's tracked files, made at submit, so that later edits change nothing.",
+    ),
     "metrics": Key(
         kind=METRICS,
         help="Files with results, in the task's folder (with an expression relative to workdir), or {log: pattern of its lines}.",
@@ -159,7 +164,7 @@ SPACE_KEYS: dict[str, str] = {
 }
 """Keys that the space's reader takes; they are in sweep files only."""
 
-NOT_YET = ("pbs", "torque", "retry", "search", "stop", "budget", "oom", "inject", "signal", "stage", "snapshot", "on_timeout")
+NOT_YET = ("pbs", "torque", "retry", "search", "stop", "budget", "oom", "inject", "signal", "stage", "on_timeout")
 """Keys of later versions: refused, never ignored."""
 
 _WORDS = {

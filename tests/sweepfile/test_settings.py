@@ -1,6 +1,7 @@
 import pytest
 
 from hpcsweep.errors import Faults, FileFaults
+from hpcsweep.model import Snapshot
 from hpcsweep.sweepfile.kinds import FileRef
 from hpcsweep.sweepfile.settings import ARRAY_KEYS, CONTAINER_KEYS, FINALLY_KEYS, KEYS, NOT_YET, SPACE_KEYS, read_settings
 from hpcsweep.sweepfile.yaml_reader import read_yaml
@@ -53,6 +54,7 @@ runs_dir: ~/runs
 umask: 027
 group: lab
 settle: 10m
+snapshot: {include: [conf/*.json], exclude: docs, link: [data/], max_size: 2G}
 query_timeout: 20s
 """)
     assert set(values) == set(KEYS)
@@ -64,6 +66,7 @@ query_timeout: 20s
     assert values["objective"] == "val_loss:last:min"
     assert values["umask"] == 0o027
     assert values["settle"] == 600
+    assert values["snapshot"] == Snapshot(include=("conf/*.json",), exclude=("docs",), link=("data",), max_bytes=2 << 30)
     assert values["finally"] == {"command": ("python", "summary.py", "1e-3"), "when": "ended", "resources": {"time": "10m"}}
     assert values["slurm"] == {"constraint": "a100", "exclusive": True, "nice": 5}
 
@@ -138,6 +141,13 @@ def test_keys_of_later_versions_are_refused(key):
         ("finally: {when: done}", "a `command` is missing"),
         ("finally: {command: a, when: never}", "done or ended"),
         ("finally: {command: a, resources: {cpus: '{{ lr }}'}}", "the same for all tasks"),
+        ("snapshot: 5", "expected true, false or a mapping"),
+        ("snapshot: {include: /abs}", "not below the project's folder"),
+        ("snapshot: {link: [../data]}", "not below the project's folder"),
+        ("snapshot: {exclude: '{{ lr }}'}", "no expressions here"),
+        ("snapshot: {max_size: 5}", "expected a size"),
+        ("snapshot: {max_size: 5X}", "snapshot.max_size"),
+        ("snapshot: {files: [a]}", "snapshot has no key `files`"),
         ("umask: 9", "octal"),
         ("umask: 0777", "your own rights"),
         ("umask: rwx", "octal"),
@@ -218,3 +228,8 @@ def test_every_key_says_what_it_is_for():
 def test_setup_is_shell_text_not_a_template_only():
     text = "a=(1 2)\necho ${#a[@]} {{ resources.cpus }}\n"
     assert read("setup: |\n  a=(1 2)\n  echo ${#a[@]} {{ resources.cpus }}\n")["setup"] == text
+
+
+@pytest.mark.parametrize(("text", "expected"), [("true", Snapshot()), ("false", None), ("{}", Snapshot())])
+def test_a_snapshot_is_wanted_or_not(text, expected):
+    assert read(f"snapshot: {text}")["snapshot"] == expected
