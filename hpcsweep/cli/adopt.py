@@ -41,8 +41,10 @@ def run(run: str, runs_dir: str | None, cwd: str | None, wait_lock: float, *, as
     with open_turn(opened, wait_s=wait_lock, command="adopt", is_adopting=True) as turn:
         adopted = adopt(turn, as_copy=as_copy, cwd=None if cwd is None else str(absolute_as_written(Path(cwd))))
     what = f"a run of its own now ({adopted.uid}), made from" if as_copy else "adopted; it was"
-    output.say(f"{opened.name}: {what} {was}", f"its commands run in {adopted.cwd}")
-    if not Path(adopted.cwd).is_dir():
+    output.say(
+        f"{opened.name}: {what} {was}", f"its commands run in {adopted.cwd if opened.frozen is None else opened.paths.code}"
+    )
+    if opened.frozen is None and not Path(adopted.cwd).is_dir():
         output.note(f"{adopted.cwd} is not there: no task can run; say where, with --cwd, when you adopt it")
     if adopted.again:
         output.say(f"{output.tasks_words(adopted.again)} never started: hpcsweep advance {opened.handle}")

@@ -78,7 +78,7 @@ def adopt(turn: Turn, *, as_copy: bool, cwd: str | None = None) -> Adopted:
     open_arrays = [array for array in run.ledger.arrays.values() if not array.settled]
     again, lost = _end_unstarted(turn, fold, open_arrays)
     uid = make_uid()
-    new_cwd = cwd or moved_cwd(run.cwd, run.recorded_path, str(run.paths.root))
+    new_cwd = cwd or moved_cwd(run.submit_dir, run.recorded_path, str(run.paths.root))
     if again and not as_copy:
         turn.write({"event": "resubmit", **names_of(again)})
     turn.write(

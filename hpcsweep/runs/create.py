@@ -93,8 +93,8 @@ def make_run(prepared: Prepared, *, name: str | None, jobs: int | None, surround
         snapshot = surroundings.snapshot
         if snapshot is not None:
             copy_code(paths, snapshot.project, snapshot.names, links=snapshot.links, folders=snapshot.folders)
-        environment = environment_text(environment_of(settings, os.environ, paths, snapshot))
-        write_atomically(paths.environment, environment)
+        environment = environment_of(settings, os.environ, paths, snapshot)
+        write_atomically(paths.environment, environment_text(environment, None if snapshot is None else paths.root))
         if surroundings.diff is not None:
             write_atomically(paths.code_diff, surroundings.diff)
         write_tasks(paths.tasks, prepared.tasks)

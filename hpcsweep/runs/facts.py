@@ -44,13 +44,22 @@ def make_tag(name: str, uid: str) -> str:
     return f"{readable}-{uid}"
 
 
-def environment_text(environ: Mapping[str, str]) -> str:
-    """The run's environment file: bash assignments, each value quoted."""
+def environment_text(environ: Mapping[str, str], run_dir: Path | None = None) -> str:
+    """The run's environment file: bash assignments, each value quoted.
+
+    What leads into the copy of the project in ``run_dir`` goes with the run, should that be moved.
+    """
     names = sorted(name for name in environ if CARRIED.fullmatch(name))
-    lines = [f"export {name}={shlex.quote(environ[name])}" for name in names]
-    if not lines:
+    if not names:
         return ""
-    return "\n".join(["# What the tasks' shells start from: the submitter's environment at submit.", *lines, ""])
+    lines = ["# What the tasks' shells start from: the submitter's environment at submit."]
+    code = "" if run_dir is None else f"{run_dir}/code"
+    if code:
+        lines.append(f"hpcsweep_code=${{hpcsweep_run_dir-{shlex.quote(str(run_dir))}}}/code")
+    for name in names:
+        parts = environ[name].split(code) if code else [environ[name]]
+        lines.append(f"export {name}=" + '"$hpcsweep_code"'.join(shlex.quote(part) if part else "" for part in parts))
+    return "\n".join([*lines, ""])
 
 
 @dataclass(frozen=True, kw_only=True)

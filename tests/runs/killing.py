@@ -211,7 +211,11 @@ def hpcsweep(
         pid = os.fork()
         if pid == 0:
             real_write = os.write
-            steps = Steps(kill_at, by_hand=by_hand, report=lambda name: real_write(report.fileno(), f"{name}\n".encode()))
+            steps = Steps(
+                kill_at,
+                by_hand=by_hand,
+                report=lambda name: real_write(report.fileno(), f"{name}\n".encode(errors="backslashreplace")),
+            )
             _be_the_command(folder, words, steps, output.fileno(), inside)
         _, status = os.waitpid(pid, 0)
         report.seek(0)

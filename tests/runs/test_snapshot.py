@@ -341,3 +341,20 @@ def test_a_run_of_before_has_none(project):
     run = Run(RunPaths(project.run))
     assert (run.frozen, run.settings.snapshot, run.cwd) == (None, None, str(project.folder))
     assert project.status()["code"]["commit"] is None
+
+
+def test_a_run_that_was_moved_takes_its_copy_along(project, monkeypatch):
+    (project.folder / "src").mkdir()
+    (project.folder / "src" / "m.py").touch()
+    commit(project)
+    monkeypatch.setenv("PYTHONPATH", f"{project.folder}/src:{os.environ['PYTHONPATH']}")
+    run_it(project, f'command: bash train.sh; pwd; echo "$PYTHONPATH"; exit 3\n{FROZEN}')
+    (project.folder / "runs" / "run-01").rename(project.folder / "runs" / "it's moved")
+    (project.folder / "train.sh").unlink()
+    moved = project.folder / "runs" / "it's moved"
+    for words in (["adopt"], ["resubmit"], ["wait"]):
+        ended = project(*words, str(moved))
+        assert ended.code == (1 if words == ["wait"] else 0), ended.said
+    said = (moved / "tasks/000000/attempt-2.log").read_text()
+    version, place, path = said.splitlines()
+    assert (version, place, path.split(":")[0]) == ("version 1", f"{moved}/code", f"{moved}/code/src")

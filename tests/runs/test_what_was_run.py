@@ -153,7 +153,7 @@ def test_outside_of_git_nothing_is_said(site):
     info = submit(site)
     assert info["git"] is None
     assert "git " not in info["said"]
-    assert site.status()["code"] == dict.fromkeys(("commit", "branch", "dirty", "diff"), None) | {
+    assert site.status()["code"] == dict.fromkeys(("commit", "branch", "dirty", "diff", "snapshot"), None) | {
         "environment": site.status()["code"]["environment"]
     }
 
