@@ -16,7 +16,7 @@ for pause_s in 30 60 120 0; do
     "$python" -m hpcsweep advance --feed --wait-lock 5m "$run"
     status=$?
     # 4: the scheduler is out of reach.
-    [ "$status" -eq 4 ] && [ "$pause_s" -gt 0 ] || break
+    if [ "$status" -ne 4 ] || [ "$pause_s" -eq 0 ]; then break; fi
     sleep "$pause_s"
 done
 exit "$status"

@@ -60,7 +60,7 @@ class Scene:
     def fold(self) -> Fold:
         evidence = Evidence(
             now=NOW,
-            events={number: fold_events(self.names.get(number, [])) for number in range(1, 9)},
+            events={number: fold_events(self.names.get(number, [])) for number in {*range(1, 9), *self.names}},
             live=self.live,
             live_message="" if self.live is not None else "it timed out",
             history=self.history,
