@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import shutil
 import tarfile
+import time
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from datetime import datetime
@@ -17,6 +18,9 @@ from hpcsweep.fold import Evidence, Fold
 from hpcsweep.runs.observe import look_into_events, observe
 from hpcsweep.runs.run import Run
 from hpcsweep.store import list_runs
+
+A_RECORD_S = 80.0
+"""A record of a task's environment that was begun so long ago is not going to be finished."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -136,6 +140,21 @@ def check_ended(run: Run) -> None:
         silent = fold.evidence.live_message
         why = f"{len(live)} of its tasks are live ({live[0].state})" + (f"; {silent}" if silent else "")
         raise HpcsweepError(f"{run.name} has not ended: {why}", f"hpcsweep cancel {run.handle}, then wait for it")
+    await_record(run)
+
+
+def await_record(run: Run, *, within_s: float = 15.0) -> None:
+    """The record of a task's environment may be written for some seconds after the last task has ended; one that is older is dead."""
+    deadline = time.monotonic() + within_s
+    while time.monotonic() < deadline and any(_is_fresh(path) for path in run.paths.root.glob(".environment.*.partial")):
+        time.sleep(0.1)
+
+
+def _is_fresh(path: Path) -> bool:
+    try:
+        return time.time() - path.stat().st_mtime < A_RECORD_S
+    except OSError:  # it is whole now, and has its own name
+        return False
 
 
 def remove_run(run: Run) -> None:

@@ -176,7 +176,14 @@ class Run:
         facts = self.info.get("snapshot")
         if facts is None:
             return None
-        return FrozenCode(project=facts["project"], copy=str(self.paths.code), place=facts["place"], submit_dir=self.submit_dir)
+        try:
+            project, place = str(facts["project"]), str(facts["place"])
+        except (TypeError, KeyError) as error:
+            raise HpcsweepError(
+                f"{self.paths.run_json} is damaged: it does not say what {self.paths.code} is a copy of",
+                "bring the file back from a backup; nothing else of the run was touched",
+            ) from error
+        return FrozenCode(project=project, copy=str(self.paths.code), place=place, submit_dir=self.submit_dir)
 
     @property
     def cwd(self) -> str:

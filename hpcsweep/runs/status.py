@@ -150,7 +150,8 @@ def _feeder_json(status: Status) -> dict[str, Any] | None:
 
 def _code_json(run: Run) -> dict[str, Any]:
     """What was run, and where the rest of that is told."""
-    git = run.info.get("git") or {}
+    git = run.info.get("git")
+    git = git if isinstance(git, Mapping) else {}
     paths = run.paths
     return {
         "commit": git.get("commit"),

@@ -16,7 +16,7 @@ from hpcsweep.runs.findings import MOST_NAMED, Finding, names_of, ranges_of
 from hpcsweep.runs.run import Run
 from hpcsweep.runs.verify_records import check_ends, check_events, check_task_folders
 from hpcsweep.space.identity import point_id
-from hpcsweep.store import RunPaths, is_in_place, list_events, lock_problems, read_sound_tasks
+from hpcsweep.store import RunPaths, changed_code, is_in_place, list_events, lock_problems, read_sound_tasks
 from hpcsweep.store.files import TEMPORARY_PREFIX
 
 _HASHES = re.compile(rb"^hpcsweep_chunk_hashes=\(\n((?:  [0-9a-f]{64}\n)*)\)$", re.MULTILINE)
@@ -63,6 +63,7 @@ def verify(paths: RunPaths) -> Verification:
         findings += check_events(array, names)
     findings += check_ends(run)
     findings += check_task_folders(run)
+    findings += _code(run)
     findings += _lock(run)
     findings += _cache(run)
     findings += _leftovers(run)
@@ -79,7 +80,7 @@ def verify(paths: RunPaths) -> Verification:
 def _run_json(run: Run) -> Iterator[Finding]:
     try:
         info = run.info
-        _ = run.settings
+        _ = run.settings, run.frozen
         lacking = [name for name in ("uid", "path", "tag", "scheduler", "names", "cwd", "created") if name not in info]
         problem = f"it does not say {', '.join(lacking)}" if lacking else ""
     except HpcsweepError as error:
@@ -214,6 +215,23 @@ def _array_files(run: Run, array: Array) -> Iterator[Finding]:
             problem=f"{names_of(bad)}: not there, or not what was submitted",
             trust="what has started; what starts from these files refuses, and says so",
             cure="bring the files back from a backup, or resubmit the tasks: a new attempt has new files",
+        )
+
+
+def _code(run: Run) -> Iterator[Finding]:
+    if run.info.get("snapshot") is None:
+        return
+    try:
+        bad = changed_code(run.paths)
+        problem = f"{names_of(bad)}: not there, or not what was copied at submit" if bad else ""
+    except HpcsweepError as error:
+        problem = error.message
+    if problem:
+        yield Finding(
+            where="code",
+            problem=problem,
+            trust="what ran before it was changed, which nobody can tell",
+            cure="bring the files back from a backup, or make a new run of the code that is meant",
         )
 
 

@@ -72,13 +72,11 @@ def copy_code(
 
 
 def changed_code(paths: RunPaths) -> list[str]:
-    """The copied files that are not any more what they were at submit, or cannot be read; none where there is no copy.
+    """The copied files that are not any more what they were at submit, or cannot be read.
 
     Raises:
         HpcsweepError: the list of the hashes cannot be read.
     """
-    if not paths.code_hashes.exists():
-        return []
     changed = []
     for digest, name in _read_hashes(paths):
         try:

@@ -5,11 +5,13 @@ from __future__ import annotations
 import json
 import os
 import subprocess
+import time
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
-from hpcsweep.runs import git, snapshot
+from hpcsweep.runs import git, housekeeping, snapshot
 from hpcsweep.runs.run import Run
 from hpcsweep.store import RunPaths, changed_code
 
@@ -162,9 +164,12 @@ def test_names_rights_and_links_are_kept(project):
     assert (code / "out").resolve() == folder.parent.parent
     sh(code, "sha256sum", "--check", "--strict", "../code.sha256")
     assert changed_code(RunPaths(project.run)) == []
+    assert project("verify").code == 0
     (code / "new\nline").write_text("edited")
     (code / "back\\slash").unlink()
     assert changed_code(RunPaths(project.run)) == ["back\\slash", "new\nline"]
+    assert "not what was copied" in project("verify").said
+    assert project("verify").code == 1
     project("wait")
     assert project("rm", "run-01").code == 0
     assert not project.run.exists()
@@ -358,3 +363,37 @@ def test_a_run_that_was_moved_takes_its_copy_along(project, monkeypatch):
     said = (moved / "tasks/000000/attempt-2.log").read_text()
     version, place, path = said.splitlines()
     assert (version, place, path.split(":")[0]) == ("version 1", f"{moved}/code", f"{moved}/code/src")
+
+
+def test_a_run_is_not_packed_while_the_record_of_its_environment_is_being_written(project, monkeypatch, await_that):
+    run_it(project, "command: 'true'\nspace: {x: [1]}\n")
+    await_that((project.run / "environment").exists, "the run's own record is there")
+    partial = project.run / ".environment.3.partial"
+    partial.mkdir()
+    naps = []
+
+    def sleep(seconds: float) -> None:
+        naps.append(seconds)
+        partial.rmdir()
+
+    clock = SimpleNamespace(sleep=sleep, time=time.time, monotonic=time.monotonic)
+    monkeypatch.setattr(housekeeping, "time", clock)
+    run = Run(RunPaths(project.run))
+    housekeeping.await_record(run, within_s=100)
+    assert len(naps) == 1
+    partial.mkdir()
+    os.utime(partial, (1, 1))
+    housekeeping.await_record(run, within_s=100)
+    assert len(naps) == 1
+
+
+@pytest.mark.parametrize("damage", [5, [], {}, {"project": "/x"}])
+def test_a_damaged_run_json_is_told(project, damage):
+    submit(project, f"command: 'true'\n{FROZEN}")
+    info = json.loads((project.run / "run.json").read_text())
+    (project.run / "run.json").write_text(json.dumps({**info, "snapshot": damage, "git": damage}))
+    assert project("status").code == 0
+    ended = project("resubmit", "--state", "done")
+    assert ended.code in {0, 1}
+    assert "Traceback" not in ended.said
+    assert project("verify").code == 1
