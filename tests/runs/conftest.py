@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -20,28 +19,14 @@ sys.path.insert(0, str(Path(__file__).parent))
 sys.path.insert(0, str(Path(__file__).parents[1] / "core"))
 
 from scripted import ScriptedSlurm
-from sites import Site
-
-ROOT = Path(__file__).parents[2]
+from sites import Site, user_folders
 
 
 @pytest.fixture
 def make_site(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[..., Site]]:
-    """``make_site(kind=Site)``: a new folder of a user; what was started there is cancelled at the end."""
-    monkeypatch.setenv("PATH", f"{Path(sys.executable).parent}:{os.environ['PATH']}")
-    monkeypatch.setenv("PYTHONPATH", str(ROOT))
-    monkeypatch.setenv("HOME", str(tmp_path))
-    made: list[Site] = []
-
-    def make(kind: type[Site] = Site) -> Site:
-        folder = tmp_path / f"user-{len(made)}"
-        folder.mkdir()
-        made.append(kind(folder))
-        return made[-1]
-
-    yield make
-    for site in made:
-        site.close()
+    """``make_site(kind=Site)``: a new folder of a user."""
+    with user_folders(tmp_path, monkeypatch) as make:
+        yield make
 
 
 @pytest.fixture

@@ -10,12 +10,15 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
 import killing
+import pytest
 from scripted import ScriptedSlurm
 
 from hpcsweep.model import Completed
@@ -79,6 +82,12 @@ class SlurmSite(Site):
     """On the real Slurm, whose processes need no help."""
 
     scheduler = "slurm"
+
+    @property
+    def is_idle(self) -> bool:
+        """Whether no job of this folder is left."""
+        listed = subprocess.run(["squeue", "--noheader", "--format=%Z"], check=True, capture_output=True, text=True)
+        return str(self.folder) not in listed.stdout.splitlines()
 
 
 @dataclass(kw_only=True)
@@ -218,3 +227,24 @@ class ScriptedSite(Site):
         for process in self._processes.values():
             process.kill()
             process.wait()
+
+
+@contextmanager
+def user_folders(parent: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[..., Site]]:
+    """``make(kind=Site)``: a new folder of a user; what was started there is cancelled at the end."""
+    monkeypatch.setenv("PATH", f"{Path(sys.executable).parent}:{os.environ['PATH']}")
+    monkeypatch.setenv("PYTHONPATH", str(Path(__file__).parents[2]))
+    monkeypatch.setenv("HOME", str(parent))
+    made: list[Site] = []
+
+    def make(kind: type[Site] = Site) -> Site:
+        folder = parent / f"user-{len(made)}"
+        folder.mkdir()
+        made.append(kind(folder))
+        return made[-1]
+
+    try:
+        yield make
+    finally:
+        for site in made:
+            site.close()

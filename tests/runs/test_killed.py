@@ -8,11 +8,12 @@ from __future__ import annotations
 
 import stat
 import sys
+from collections.abc import Callable
 
 import pytest
 from killing import KILLED
 from sites import ScriptedSite, Site
-from trials import PLAYED, SCRIPTED, TRIALS, Round, settle, spread
+from trials import PLAYED, SCRIPTED, TRIALS, Round, Trial, settle, try_points
 
 # How many points of each are tried where not all are.
 SOME = {"submit": 6, "advance_first": 3, "resubmit": 2, "cancel": 2}
@@ -20,43 +21,34 @@ FEW = 1
 
 
 @pytest.fixture
-def round_of(every_step, record_property):
-    """``round_of(where, trial, make_site)``: try it, and record how many points there were."""
+def try_it(every_step, record_property):
+    """``try_it(where, name, trial, make_site)``."""
 
-    def play(where: str, trial, make_site, *, by_hand: bool = False, some: int = FEW) -> None:
-        this = Round(trial=trial, make_site=make_site, by_hand=by_hand, poll_s=0.05 if where == "scripted" else 0.2)
-        names = this.names()
-        assert not this.failures, "\n".join(this.failures)
-        points = range(1, len(names) + 1) if every_step else spread(names, some)
-        this.run(points)
-        record_property(
-            "killed", [where, trial.__name__.partition("_")[0], "interrupted" if by_hand else "killed", len(this.tried)]
-        )
-        assert not this.failures, "\n".join(this.failures)
-        # Now and then a command has a step less, where it need not wait for another.
-        assert len(this.tried) >= 0.9 * len(points)
+    def play(where: str, name: str, trial: Trial, make_site: Callable[[], Site], *, by_hand: bool = False) -> None:
+        this = Round({name: trial}, make_site, by_hand=by_hand, poll_s=0.05 if where == "scripted" else 0.2)
+        try_points(this, where, record_property, None if every_step else lambda name: SOME.get(name, FEW))
 
     return play
 
 
 @pytest.mark.parametrize("name", TRIALS)
-def test_on_this_machine(name, round_of, make_site):
-    round_of("local", TRIALS[name], make_site, some=SOME.get(name, FEW))
+def test_on_this_machine(name, try_it, make_site):
+    try_it("local", name, TRIALS[name], make_site)
 
 
 @pytest.mark.parametrize("name", TRIALS | PLAYED)
-def test_on_a_scripted_slurm(name, round_of, make_site):
-    round_of("scripted", (TRIALS | PLAYED)[name], lambda: make_site(ScriptedSite), some=SOME.get(name, FEW))
+def test_on_a_scripted_slurm(name, try_it, make_site):
+    try_it("scripted", name, (TRIALS | PLAYED)[name], lambda: make_site(ScriptedSite))
 
 
 @pytest.mark.parametrize("name", SCRIPTED)
-def test_while_the_scheduler_misbehaves(name, round_of, make_site):
-    round_of("scripted", SCRIPTED[name], lambda: make_site(ScriptedSite))
+def test_while_the_scheduler_misbehaves(name, try_it, make_site):
+    try_it("scripted", name, SCRIPTED[name], lambda: make_site(ScriptedSite))
 
 
 @pytest.mark.parametrize("name", ["submit", "cancel"])
-def test_interrupted_by_hand(name, round_of, make_site):
-    round_of("local", TRIALS[name], make_site, by_hand=True, some=SOME[name])
+def test_interrupted_by_hand(name, try_it, make_site):
+    try_it("local", name, TRIALS[name], make_site, by_hand=True)
 
 
 def test_a_submission_that_outlives_its_command(make_site, await_that, monkeypatch):
@@ -82,7 +74,8 @@ def test_a_submission_that_outlives_its_command(make_site, await_that, monkeypat
     assert "is being changed by `hpcsweep submit`" in refused.said
     assert site.status()["tasks"][0]["state"] == "submitting"
     gate.touch()
-    await_that(lambda: all(False for _ in settle(site)), "all is settled")
+    waits = settle(site)
+    await_that(lambda: next(waits, waits) is waits, "all is settled")
     assert site.starts() == ["0", "1", "2"]
     assert [event["event"] for event in site.journal()].count("submitting") == 1
     assert len(list((site.run / "arrays").iterdir())) == 1

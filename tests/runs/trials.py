@@ -7,13 +7,15 @@ from __future__ import annotations
 
 import re
 import time
-from collections.abc import Callable, Generator, Sequence
+from collections import Counter
+from collections.abc import Callable, Generator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Protocol
 
-from killing import KILLED, Ended
+from killing import INTERRUPTED, KILLED, Ended
 from sites import ScriptedSite, Site
 
+from hpcsweep.ledger import Ledger
 from hpcsweep.store import RunPaths, read_events
 
 COUNT_START = 'echo "$HPCSWEEP_TASK.$HPCSWEEP_ATTEMPT" >>starts'
@@ -68,24 +70,24 @@ def settle(site: Site) -> Waits:
         site.play()
         ended = site("advance", "--now", "--quiet")
         assert ended.code == 0, f"advance: exit {ended.code}: {ended.said}"
-        status = site.status()
-        if status["finished"]:
+        reading = read_events(RunPaths(site.run))
+        if Ledger().replay(reading.events).is_finished:
             break
         yield
-    states = {task["state"] for task in status["tasks"]}
-    assert states <= {"done", "failed", "cancelled"}, f"states {states}"
-    ran = {number for number, array in enumerate(status["arrays"], 1) if array["submission"] != "submitted"}
-    assert "cancelled" in states or not ran, f"arrays that nobody is sure of: {status['arrays']}"
-    reading = read_events(RunPaths(site.run))
-    problems = [problem for problem in reading.problems if "torn" not in problem and "line is damaged" not in problem]
-    assert not problems, problems
-    assert site("advance", "--now", "--quiet").code == 0  # all may have ended since the last one
     before = files_of(site)
     assert site("advance").code == 0
     changed = {name: text for name, text in files_of(site).items() if text != before.get(name)}
     assert not changed, f"an advance with nothing to do has done something: {changed}"
+    status = site.status()
+    assert status["finished"]
+    states = {task["state"] for task in status["tasks"]}
+    assert states <= {"done", "failed", "cancelled"}, f"states {states}"
+    unsure = [array for array in status["arrays"] if array["submission"] not in ("submitted", "abandoned")]
+    assert not unsure or "cancelled" in states, f"arrays that nobody is sure of: {unsure}"
+    problems = [problem for problem in reading.problems if "torn" not in problem and "line is damaged" not in problem]
+    assert not problems, problems
     logs = "".join(path.read_text() for path in site.run.glob("arrays/*/elements.log"))
-    assert not logs, f"the elements complain: {logs}"
+    assert "hpcsweep: " not in logs, f"the elements complain: {logs}"
 
 
 def files_of(site: Site) -> dict[str, bytes]:
@@ -270,55 +272,54 @@ def extend(site: Site, kill: Kill) -> Waits:
 
 @dataclass
 class Round:
-    """One trial tried at many points, side by side."""
+    """Trials that are tried at many points, side by side. A point is a trial's name and a number, from 1 on."""
 
-    trial: Trial
+    trials: Mapping[str, Trial]
     make_site: Callable[[], Site]
     by_hand: bool = False
     side_by_side: int = 8
     poll_s: float = 0.2
     within_s: float = 300.0
-    tried: list[str] = field(default_factory=list)
+    tried: list[str] = field(default_factory=list)  # the trial, once for each point
     failures: list[str] = field(default_factory=list)
 
-    def names(self) -> list[str]:
-        """The points, from a trial in which nothing is killed."""
-        names: list[str] = []
+    def points(self) -> dict[str, list[str]]:
+        """Each trial's points, by name, from a trial in which nothing is killed."""
+        found: dict[str, list[str]] = {name: [] for name in self.trials}
 
-        def whole(site: Site) -> Kill:
+        def unharmed(name: str, site: Site) -> Kill:
             def kill(*words: str) -> Ended:
                 ended = site(*words)
                 assert ended.code in (0, 1, 4), ended.said
-                names.extend(ended.names)
+                found[name].extend(ended.names)
                 return ended
 
             return kill
 
-        self._drive({"unharmed": (self.make_site(), whole)})
-        return names
+        self._drive({name: (site := self.make_site(), self.trials[name](site, unharmed(name, site))) for name in self.trials})
+        return found
 
-    def run(self, points: Sequence[int]) -> None:
-        """Kill at each of the points, from 1 on."""
+    def run(self, points: Sequence[tuple[str, int]]) -> None:
+        """Kill at each of the points."""
         for start in range(0, len(points), self.side_by_side):
             some = points[start : start + self.side_by_side]
-            self._drive({f"point {point}": (self.make_site(), self._killer(point)) for point in some})
+            self._drive({f"{name} {point}": self._at(name, point) for name, point in some})
 
-    def _killer(self, point: int) -> Callable[[Site], Kill]:
-        def make(site: Site) -> Kill:
-            def kill(*words: str) -> Ended:
-                ended = site(*words, kill_at=point, by_hand=self.by_hand)
-                if self.by_hand or ended.code == KILLED:
-                    self.tried.append(ended.where)
-                site.killed_at = ended.where
-                return ended
+    def _at(self, name: str, point: int) -> tuple[Site, Waits]:
+        site = self.make_site()
 
-            return kill
+        def kill(*words: str) -> Ended:
+            ended = site(*words, kill_at=point, by_hand=self.by_hand)
+            site.killed_at = ended.where
+            if ended.code == (INTERRUPTED if self.by_hand else KILLED):
+                self.tried.append(name)
+            return ended
 
-        return make
+        return site, self.trials[name](site, kill)
 
-    def _drive(self, trials: dict[str, tuple[Site, Callable[[Site], Kill]]]) -> None:
-        running = {name: (site, self.trial(site, kill(site))) for name, (site, kill) in trials.items()}
+    def _drive(self, trials: dict[str, tuple[Site, Waits]]) -> None:
         deadline = time.monotonic() + self.within_s
+        running = dict(trials)
         while running:
             for name, (site, waits) in list(running.items()):
                 if self._is_over(name, site, waits, deadline):
@@ -338,13 +339,40 @@ class Round:
         return False
 
 
-def spread(names: Sequence[str], number: int) -> list[int]:
-    """``number`` of the points all over the command, and those around the first program of the scheduler that changes something."""
-    step = max(1, len(names) // number)
+def try_points(
+    this: Round, where: str, record_property: Callable[[str, object], None], some: Callable[[str], int] | None
+) -> None:
+    """Try a round at some points of each trial, or (None) at all, and record how many there were."""
+    found = this.points()
+    assert not this.failures, "\n".join(this.failures)
+    points: list[tuple[str, int]] = []
+    for name, names in found.items():
+        first = first_of(name, names)
+        chosen = range(first, len(names) + 1) if some is None else spread(names, first, some(name))
+        points += [(name, point) for point in chosen]
+    this.run(points)
+    how = "interrupted" if this.by_hand else "killed"
+    for name, number in Counter(this.tried).items():
+        record_property("killed", [where, name.partition("_")[0], how, number])
+    assert not this.failures, "\n".join(this.failures)
+    # Now and then a command has a step less, where it need not wait for another.
+    assert len(this.tried) >= 0.9 * len(points)
+
+
+def spread(names: Sequence[str], first: int, number: int) -> list[int]:
+    """``number`` of the points from ``first`` on, and the one after the scheduler has first taken something."""
+    step = max(1, (len(names) - first + 1) // number)
     start = next(
         (point for point, name in enumerate(names, 1) if re.search("started localq|answered by sbatch|scancel", name)), 0
     )
-    return sorted({*range(1 + step // 2, len(names) + 1, step), *([start] if start else [])})
+    return sorted({*range(first + step // 2, len(names) + 1, step), *([start] if start else [])})
+
+
+def first_of(name: str, names: Sequence[str]) -> int:
+    """The first point of a trial that is not the same in another one: what the scheduler does is nothing before it is asked."""
+    if name not in SCRIPTED and name != submit_and_look_late.__name__:
+        return 1
+    return next((point for point, what in enumerate(names, 1) if what == "start sbatch"), 1)
 
 
 def misheard(trial: Trial, mode: str) -> Trial:
