@@ -12,6 +12,7 @@ import stat
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
+from hpcsweep.memory import SETTLED_S
 from hpcsweep.merge import TaskMetrics, join, join_versions, merge
 from hpcsweep.readers import Plugin, Reader, Reading, Source, read_source
 
@@ -138,6 +139,24 @@ def gather(
     merged = merge(sources, with_steps=with_steps)
     notes.update(dict.fromkeys(merged.notes))
     return dataclasses.replace(merged, notes=tuple(notes), is_lasting=is_lasting)
+
+
+def stamp_of(files: Sequence[MetricsFile], *, is_final: bool) -> list[str | int]:
+    """What changes when any of the files does: names, sizes, times, inodes. Empty where that cannot be told."""
+    stamp: list[str | int] = [int(is_final)]
+    try:
+        for file in files:
+            found = os.stat(file.path)
+            stamp += (file.path, found.st_size, found.st_mtime_ns, found.st_ctime_ns, found.st_ino)
+    except OSError:
+        return []
+    return stamp if files else []
+
+
+def is_settled(stamp: Sequence[str | int], now: float) -> bool:
+    """Whether the newest of the files was written so long before ``now`` that a later write has another time."""
+    times = [*stamp[3::5], *stamp[4::5]]
+    return all(isinstance(at, int) and at / 1e9 < now - SETTLED_S for at in times)
 
 
 def read_file(file: MetricsFile, *, is_final: bool = True, plugins: Mapping[str, Plugin] | None = None) -> Reading:

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import shutil
 import sys
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+import time
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, TextIO
 
@@ -16,6 +18,8 @@ from hpcsweep.runs.status import Status, reason_of
 from hpcsweep.states import FACTS, State
 
 if TYPE_CHECKING:
+    from rich.progress import Progress
+
     from hpcsweep.results import Table
 
 COLOURS: dict[State, str] = {
@@ -34,6 +38,9 @@ FAILURE_COLOUR = "31"
 MARKS: dict[State, str] = {State.DONE: "#", State.STOPPED: "#", State.RUNNING: ">", State.PENDING: ".", State.NEW: " "}
 FAILURE_MARK = "!"
 OTHER_MARK = "?"
+
+_PATIENCE_S = 0.7
+_REDRAW_S = 0.1
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -73,6 +80,38 @@ def note(*lines: str) -> None:
     sys.stdout.flush()  # where both go to one file, in their order
     for line in lines:
         print(f"hpcsweep: {line}", file=sys.stderr)  # noqa: T201 - the one place that prints
+
+
+@contextlib.contextmanager
+def progress(what: str) -> Iterator[Callable[[int, int], None]]:
+    """A bar on standard error for what takes long, on a terminal only; tell the function that is given how far it is."""
+    if not sys.stderr.isatty() or os.environ.get("TERM") == "dumb":
+        yield lambda _done, _total: None
+        return
+    begun = time.monotonic()
+    bar: Progress | None = None
+    shown = 0.0
+
+    def show(done: int, total: int) -> None:
+        nonlocal bar, shown
+        now = time.monotonic()
+        if now - begun < _PATIENCE_S or (now - shown < _REDRAW_S and done < total):
+            return
+        shown = now
+        if bar is None:
+            from rich.console import Console  # noqa: PLC0415 - only what takes long needs it
+            from rich.progress import Progress  # noqa: PLC0415
+
+            bar = Progress(console=Console(stderr=True), transient=True, auto_refresh=False)
+            bar.add_task(what, total=total)
+            bar.start()
+        bar.update(bar.task_ids[0], completed=done, total=total, refresh=True)
+
+    try:
+        yield show
+    finally:
+        if bar is not None:
+            bar.stop()
 
 
 def print_json(data: Any) -> None:

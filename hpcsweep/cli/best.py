@@ -16,6 +16,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--by", metavar="LIST", help="so many for each value of these columns: dataset,optimizer")
     parser.add_argument("--each", action="store_true", help="rank single tasks, not the means over replicates")
     tables.add_choice(parser)
+    tables.add_fresh(parser)
     tables.add_forms(parser)
 
 
@@ -32,6 +33,7 @@ def run(
     target: str | None,
     *,
     each: bool,
+    fresh: bool,
 ) -> int:
     """Rank; 0 when there is a best one."""
     from hpcsweep.ranking import brief  # noqa: PLC0415
@@ -41,6 +43,6 @@ def run(
     runs = tables.open_runs(runs_dir, run)
     is_aggregated = not each and (over is not None or has_replicates(runs))
     wanted = Wanted(objective=objective, is_aggregated=is_aggregated, over=over, where=where, columns=columns)
-    table = best_table(runs, wanted, most=most or None, by=by)
+    table = best_table(runs, wanted, most=most or None, by=by, gather=tables.gatherer(is_fresh=fresh))
     tables.put(brief(table) if chosen == "table" and columns is None else table, chosen, target)
     return 0

@@ -24,6 +24,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--sort", metavar="LIST", help="by these columns, the first foremost: -val_loss,lr (-: the largest first)"
     )
+    tables.add_fresh(parser)
 
 
 def run(
@@ -39,6 +40,7 @@ def run(
     *,
     steps: bool,
     aggregate: bool,
+    fresh: bool,
 ) -> int:
     """Collect; 0 also when some tasks have no results (they are in the table with the reason)."""
     from hpcsweep.runs.tables import Wanted, results_table  # noqa: PLC0415
@@ -47,7 +49,8 @@ def run(
     wanted = Wanted(
         by_step=steps, objective=objective, is_aggregated=aggregate, over=over, where=where, sort=sort, columns=columns
     )
-    tables.put(results_table(tables.open_runs(runs_dir, run), wanted), chosen, target)
+    table = results_table(tables.open_runs(runs_dir, run), wanted, tables.gatherer(is_fresh=fresh))
+    tables.put(table, chosen, target)
     return 0
 
 
@@ -58,11 +61,13 @@ def print_results(opened: Run) -> None:
 
     if opened.settings.objective is not None:
         try:
-            table = best_table([opened], Wanted(is_aggregated=has_replicates([opened])), most=BEST_SHOWN)
+            table = best_table(
+                [opened], Wanted(is_aggregated=has_replicates([opened])), most=BEST_SHOWN, gather=tables.gatherer()
+            )
         except HpcsweepError as error:
             output.note(error.message)
         else:
             tables.put(brief(table), "table", None)
             output.say(f"the best by {opened.settings.objective}; all: hpcsweep collect {opened.handle} --csv")
             return
-    tables.put(results_table([opened]), "table", None)
+    tables.put(results_table([opened], gather=tables.gatherer()), "table", None)

@@ -6,12 +6,16 @@ import argparse
 import sys
 from collections.abc import Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from hpcsweep import output
 from hpcsweep.cli import options
 from hpcsweep.errors import UsageError
 from hpcsweep.results import Table
 from hpcsweep.runs.run import Run, open_run
+
+if TYPE_CHECKING:
+    from hpcsweep.runs.tables import Gather, Gathered
 
 FORMS = {
     "csv": "comma-separated values",
@@ -51,6 +55,22 @@ def add_choice(parser: argparse.ArgumentParser) -> None:
         "--objective", metavar="X", help="what counts, instead of the sweep file's: val_loss:min, val_loss:last:min"
     )
     parser.add_argument("--over", metavar="LIST", help="average over these parameters too, like over replicates")
+
+
+def add_fresh(parser: argparse.ArgumentParser) -> None:
+    """Whether what was read before counts."""
+    parser.add_argument("--fresh", action="store_true", help="read all files again, not only those that have changed")
+
+
+def gatherer(*, is_fresh: bool = False) -> Gather:
+    """Reads what the tasks of a run wrote, and shows how far it is."""
+    from hpcsweep.runs.results import gather_run  # noqa: PLC0415
+
+    def gather(run: Run, by_step: bool) -> Gathered:  # noqa: FBT001 - how tables ask for it
+        with output.progress(f"reading {run.name}") as on_progress:
+            return gather_run(run, with_steps=by_step, is_fresh=is_fresh, on_progress=on_progress)
+
+    return gather
 
 
 def open_runs(runs_dir: str | None, names: Sequence[str]) -> list[Run]:

@@ -3,38 +3,49 @@
 from __future__ import annotations
 
 import os
+import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from hpcsweep._version import __version__
 from hpcsweep.collect import CollectTask, is_final
-from hpcsweep.gather import MetricsFile, discover, find_metrics, gather
+from hpcsweep.gather import MetricsFile, discover, find_metrics, gather, is_settled, stamp_of
+from hpcsweep.memory import Memory
 from hpcsweep.merge import TaskMetrics
 from hpcsweep.model import MetricsFrom, Task
-from hpcsweep.readers import READERS, Plugin, Reader
+from hpcsweep.readers import READERS, Plugin, Reader, logs
 from hpcsweep.readers.logs import LogReader, Pattern, parse_pattern, regex_pattern
 from hpcsweep.readers.plugins import Missing, find_plugins
 from hpcsweep.runs.observe import observe
 from hpcsweep.runs.run import Run
+from hpcsweep.store import keep, read_kept, sharing
 
 if TYPE_CHECKING:
     from hpcsweep.expressions import Template
 
 
 def gather_run(
-    run: Run, *, with_steps: bool = False, on_progress: Callable[[int, int], None] | None = None
+    run: Run,
+    *,
+    with_steps: bool = False,
+    is_fresh: bool = False,
+    on_progress: Callable[[int, int], None] | None = None,
 ) -> list[tuple[CollectTask, TaskMetrics]]:
-    """Every task of a run, in order, with the metrics that it wrote.
+    """Every task of a run, in order, with the metrics that it wrote. Only files that have changed since the last time are read.
 
     Args:
-        run: the run, which is only read.
+        run: the run, which is only read, but for its cache.
         with_steps: also one row a step of each series, not only the last values.
+        is_fresh: read all files.
         on_progress: told how many tasks have been read, and of how many.
     """
     fold = observe(run)
     by_index = {task.index: task for task in run.shown_tasks}
     plugins = find_plugins()
     files_of = _files_of(run, plugins)
+    key = "metrics-steps" if with_steps else "metrics"
+    memory = Memory(None if is_fresh else read_kept(run.paths, key), _signature(run, plugins))
     found = []
     for number, view in enumerate(fold.views):
         task = by_index[view.index]
@@ -50,14 +61,31 @@ def gather_run(
             ended_by_itself=view.source == "task" and view.exit_code is not None,
         )
         try:
-            metrics = gather(files_of(task), is_final=is_final(row), with_steps=with_steps, plugins=plugins)
+            files = files_of(task)
+            stamp = stamp_of(files, is_final=is_final(row))
+            metrics = memory.find(task.index, stamp)
+            if metrics is None:
+                now = time.time()
+                metrics = gather(files, is_final=is_final(row), with_steps=with_steps, plugins=plugins)
+                if metrics.is_lasting and is_settled(stamp, now) and stamp == stamp_of(files, is_final=is_final(row)):
+                    memory.add(task.index, stamp, metrics)
         except OSError as error:
             problem = f"its metrics files cannot be listed: {error.strerror}"
             metrics = TaskMetrics(notes=(problem,), reason=f"no metrics: {problem}")
         found.append((row, metrics))
         if on_progress is not None:
             on_progress(number + 1, len(fold.views))
+    data = memory.to_data()
+    if data is not None:
+        with sharing(run.settings.umask):
+            keep(run.paths, key, data)
     return found
+
+
+def _signature(run: Run, plugins: Mapping[str, Plugin]) -> str:
+    """All that the values depend on, besides the files: who reads them, and how."""
+    versions = {name: getattr(reader, "VERSION", 0) for name, reader in (*READERS.items(), ("log", logs))}
+    return repr((__version__, versions, [plugin.version for plugin in plugins.values()], run.settings.metrics))
 
 
 def _files_of(run: Run, plugins: Mapping[str, Plugin]) -> Callable[[Task], list[MetricsFile]]:

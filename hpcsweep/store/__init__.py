@@ -5,6 +5,7 @@ from hpcsweep.store.attempts import ClaimFacts, give_up, give_up_all, mark_cance
 from hpcsweep.store.code_files import Copied, changed_code, copy_code
 from hpcsweep.store.files import create_exclusively, read_bytes, read_text, sharing, write_atomically, write_for_user
 from hpcsweep.store.journal import Journal, JournalReading, read_events, write_first_events
+from hpcsweep.store.kept import keep, read_kept
 from hpcsweep.store.layout import CODE_DIFF, ArrayPaths, EventsGone, RunPaths, absolute_as_written, list_arrays, list_events
 from hpcsweep.store.lock import RunLock, acquire, lock_problems
 from hpcsweep.store.run_files import (
@@ -59,6 +60,7 @@ __all__ = [
     "give_up",
     "give_up_all",
     "is_in_place",
+    "keep",
     "list_arrays",
     "list_events",
     "list_runs",
@@ -71,6 +73,7 @@ __all__ = [
     "read_bytes",
     "read_claim",
     "read_events",
+    "read_kept",
     "read_run_json",
     "read_sound_tasks",
     "read_tasks",
