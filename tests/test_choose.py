@@ -70,8 +70,10 @@ def test_a_comparison_with_what_is_missing_is_false_and_never_an_error(text, tas
     [
         ("lrr < 0.1", "there is no column `lrr`", "^"),
         ("task > 1 and los == 3", "there is no column `los`", "             ^"),
-        ("lr = 0.1", "write `==` to compare", ""),
-        ("lr <", "not understood", ""),
+        ("lr = 0.1", "write `==` to compare", "\n       ^\n"),
+        ("lr == 1 lr == 2", "not understood", "\n            ^\n"),
+        ("lr <", "not understood", "\n        ^\n"),
+        ("state == 'done", "not understood", "\n             ^\n"),
         ("", "empty", ""),
         ("task + 1", "not true or false", ""),
         ("state < 3", "no value", ""),

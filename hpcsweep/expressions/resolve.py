@@ -6,7 +6,7 @@ Imported only where expressions are compiled (it needs Jinja2).
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any, cast
 
 from jinja2 import nodes
@@ -43,7 +43,9 @@ def parse_expression(text: str, names: Names) -> tuple[nodes.Expr, frozenset[str
         parser = Parser(environment(), source, state="variable")
         tree: nodes.Expr = parser.parse_expression()
         if not parser.stream.eos:
-            raise _syntax_error(text, f"unexpected {str(parser.stream.current)!r} after its end")
+            message = f"unexpected {str(parser.stream.current)!r} after its end"
+            rest = len(list(parser.stream))
+            raise _syntax_error(text, message, offset=_starts(source, "variable")[-rest])
     except TemplateSyntaxError as error:
         raise _syntax_error(text, error.message or "", error.lineno) from error
     except RecursionError as error:
@@ -89,28 +91,44 @@ def _prepare(text: str, state: str | None) -> tuple[str, str]:
         raise ExpressionError("there is a NUL character in the text", offset=text.index("\0"))
     source = text.replace("\r", _stand_in(text)) if "\r" in text else text
     code = [" "] * len(source)
-    at = 0
     try:
-        for _line, kind, value in environment().lexer.tokeniter(source, None, None, state):
-            start = source.find(value, at)
-            if start < 0:
-                continue
-            at = start + len(value)
+        for start, kind, value in _iter_tokens(source, state):
             if kind in ("name", "operator", "integer", "float"):
-                code[start:at] = value
+                code[start : start + len(value)] = value
     except TemplateSyntaxError as error:
         raise _syntax_error(text, error.message or "", error.lineno) from error
     return source, "".join(code)
 
 
-def _syntax_error(text: str, message: str, line: int = 1) -> ExpressionError:
+def _iter_tokens(source: str, state: str | None) -> Iterator[tuple[int, str, str]]:
+    """Where each token starts, its kind and its text."""
+    at = 0
+    for _line, kind, value in environment().lexer.tokeniter(source, None, None, state):
+        start = source.find(value, at)
+        if start >= 0:
+            at = start + len(value)
+            yield start, kind, value
+
+
+def _starts(source: str, state: str) -> list[int]:
+    """Where the tokens start that a parser gets to see."""
+    return [start for start, kind, _ in _iter_tokens(source, state) if kind != "whitespace"]
+
+
+def _syntax_error(text: str, message: str, line: int = 1, offset: int | None = None) -> ExpressionError:
     hint = next((f"write `{ours}` for `{theirs}`" for theirs, ours in _FROM_C.items() if theirs in text), "")
     if "got '='" in message or "unexpected '='" in message:
         hint = "write `==` to compare"
     elif "'{%'" in message or "Encountered unknown tag" in message:
         hint = "a `{%` or `{{` that is not meant for hpcsweep goes between {% raw %} and {% endraw %}"
-    at = re.search(r" at (\d+)$", message)
-    offset = int(at[1]) if at else sum(map(len, text.splitlines(keepends=True)[: line - 1])) if line > 1 else None
+    if offset is None and (at := re.search(r" at (\d+)$", message)):
+        offset = int(at[1])
+        message = message[: at.start()]
+    elif offset is None and "end of template" in message and "{" not in text:
+        offset = len(text.rstrip())
+        message = message.replace("'end of template'", "end").replace("end of template", "end")
+    elif offset is None and line > 1:
+        offset = sum(map(len, text.splitlines(keepends=True)[: line - 1]))
     return ExpressionError(f"this is not understood: {message}", hint, offset)
 
 

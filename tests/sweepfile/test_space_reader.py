@@ -446,7 +446,7 @@ def test_conditions():
         ("where: lr > foo", (2, 13), "foo", ""),
         ("where: 'lr > foo'", (2, 14), "foo", ""),
         ("where: |\n  lr > foo", (2, 8), "foo", ""),
-        ("where: [lr > 1, 'lr >']", (2, 17), "where", ""),
+        ("where: [lr > 1, 'lr >']", (2, 22), "where", ""),
         ("where: 3", (2, 8), "not the number 3", "lr < 0.1"),
         ("where: [[lr]]", (2, 9), "not a list", ""),
         ("where: '{{ lr > 1 }}'", (2, 8), "without {{ }}", "lr > 1"),
