@@ -24,6 +24,7 @@ from hpcsweep.store import (
     absolute_as_written,
     find_run,
     is_in_place,
+    list_arrays,
     read_events,
     read_run_json,
     read_tasks,
@@ -80,13 +81,21 @@ class Run:
         ledger = Ledger().replay(self.journal.events)
         tag = ledger.adoptions[-1].tag if ledger.adoptions else str(self.info.get("tag", self.name))
         ledger.missing += self.journal.lost
-        complete_ledger(self.paths, ledger, tag)
+        complete_ledger(self.paths, ledger, tag, self.arrays_on_disk)
         return ledger
 
     @cached_property
     def journal(self) -> JournalReading:
         """The journal as it was read."""
+        # Before it is read: an array that is planned meanwhile must not look like one that the journal has lost.
+        self.__dict__["arrays_on_disk"] = list_arrays(self.paths)
         return read_events(self.paths)
+
+    @cached_property
+    def arrays_on_disk(self) -> list[int]:
+        """The numbers of the arrays that had a script when the journal was read."""
+        _ = self.journal
+        return list(self.__dict__["arrays_on_disk"])
 
     @cached_property
     def tasks(self) -> list[Task]:
@@ -110,7 +119,7 @@ class Run:
         """All tasks, by index, for those who look only: of a damaged tasks.jsonl what can be told."""
         return self._salvaged[0]
 
-    @cached_property
+    @property
     def problems(self) -> list[str]:
         """What is wrong with the run's own files, as far as it was met."""
         problems = list(dict.fromkeys([*self.journal.problems, *self.ledger.missing]))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 from hpcsweep.events import FINALLY
 from hpcsweep.ledger import Array, Ledger
@@ -15,7 +15,7 @@ _MANY = 100_000
 """Up to so many tasks a wrong count costs no more than patience."""
 
 
-def complete_ledger(paths: RunPaths, ledger: Ledger, tag: str) -> None:
+def complete_ledger(paths: RunPaths, ledger: Ledger, tag: str, arrays: Sequence[int]) -> None:
     """Add what the journal must have said and does not: arrays whose folders are there, and how many tasks there are.
 
     An array is planned in the journal before its folder is made, so that a folder that the journal does not know is the
@@ -25,8 +25,9 @@ def complete_ledger(paths: RunPaths, ledger: Ledger, tag: str) -> None:
         paths: the run.
         ledger: the journal, replayed.
         tag: what its arrays' tags begin with.
+        arrays: the numbers of the folders that were there before the journal was read.
     """
-    for number in list_arrays(paths):
+    for number in arrays:
         if number not in ledger.arrays:
             text = f"the journal does not know arrays/{number:03d}, which is there"
             ledger.missing.append(text)

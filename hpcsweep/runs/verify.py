@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import json
 import re
+import time
 from collections.abc import Iterator, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from hashlib import sha256
 from pathlib import Path
 from typing import Any
@@ -20,6 +21,7 @@ from hpcsweep.store import RunPaths, changed_code, is_in_place, list_events, loc
 from hpcsweep.store.files import TEMPORARY_PREFIX
 
 _HASHES = re.compile(rb"^hpcsweep_chunk_hashes=\(\n((?:  [0-9a-f]{64}\n)*)\)$", re.MULTILINE)
+_A_MOMENT_S = 0.2
 _TAG = re.compile(rb"^hpcsweep_tag='?([^'\n]*)'?$", re.MULTILINE)
 
 
@@ -46,7 +48,22 @@ class Verification:
 
 
 def verify(paths: RunPaths) -> Verification:
-    """Look at every file that hpcsweep and its tasks keep of a run; the tasks' own results are not read."""
+    """Look at every file that hpcsweep and its tasks keep of a run; the tasks' own results are not read.
+
+    A run that is at work changes while it is looked at: only what is there a moment later too is damage.
+    """
+    found = _look_at(paths)
+    for _look in range(2):
+        if found.is_sound:
+            break
+        time.sleep(_A_MOMENT_S)
+        again = _look_at(paths)
+        lasting = {finding.problem for finding in found.findings}
+        found = replace(again, findings=[item for item in again.findings if not item.is_damage or item.problem in lasting])
+    return found
+
+
+def _look_at(paths: RunPaths) -> Verification:
     run = Run(paths)
     findings = list(_run_json(run))
     if findings:
