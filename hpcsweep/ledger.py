@@ -365,16 +365,21 @@ def _refused(ledger: Ledger, event: Mapping[str, Any]) -> None:
 
 
 def _abandoned(ledger: Ledger, event: Mapping[str, Any]) -> None:
-    """A refused array is given back: nothing of it exists, and its tasks stand as they did before it was planned."""
+    """A refused array is given back: nothing of it exists, and its tasks stand as they did before it was planned.
+
+    Where an earlier submission had no answer its attempts are revoked: the tasks need others.
+    """
     array = ledger.arrays[event["array"]]
-    if array.submission != "refused":
+    if array.submission not in ("refused", "uncertain"):
         return
     array.submission = "abandoned"
     for task in array.tasks:
         key = (task, array.attempt_of(task))
-        if ledger.current.get(task, (None, 0))[0] is not array or key in ledger.cancelled or key in ledger.revoked:
-            continue  # that attempt is over, and the next one has another number
-        if task in array.displaced:
+        if ledger.current.get(task, (None, 0))[0] is not array or key in ledger.cancelled:
+            continue
+        if key in ledger.revoked:
+            ledger.wanted.add(task)  # that attempt is over, and the next one has another number
+        elif task in array.displaced:
             ledger.current[task] = array.displaced[task]
             ledger.wanted.add(task)
         else:

@@ -272,9 +272,9 @@ class _Act:
             self._writer.write(array)  # a crash came before the script, which is written last
         answer = self._submit(array, elements)
         if isinstance(answer, Refused) and self._is_given_back(array, answer):
-            current = self.turn.run.ledger.current
-            tasks = tuple(task for task in array.tasks if task not in current or current[task][0] is not array)
-            attempts = {task: array.attempt_of(task) for task in tasks}
+            ledger = self.turn.run.ledger
+            tasks = tuple(task for task in array.tasks if task not in ledger.current or task in ledger.wanted)
+            attempts = {task: array.attempt_of(task) + ((task, array.attempt_of(task)) in ledger.revoked) for task in tasks}
             plan = PlanArray(kind=array.kind, tasks=tasks, attempts=attempts, request=array.request, awaits=array.awaits)
             self._place(plan, tasks, max(1, array.size // 2))
 
@@ -323,12 +323,19 @@ class _Act:
     def _is_given_back(self, array: Array, answer: Refused) -> bool:
         """Give a refused array back, where fewer elements may be taken: its tasks are new again.
 
-        Only where each of its submissions was answered by a refusal, and it has no claims: then nothing of it exists. It is
-        fenced all the same, by the marker that cancels whatever would start of it.
+        Only where each of its submissions was answered by a refusal, and it has no claims: then nothing of it exists. Where one
+        had no answer its attempts are ended first. It is fenced all the same, by the marker that cancels whatever would start.
         """
         run = self.turn.run
         is_size = answer.limit == "array size"
-        if not array.is_uncertain and not array.jobs and list_array_events(run, array.number):
+        has_begun = not array.jobs and bool(list_array_events(run, array.number))
+        if array.is_uncertain and answer.limit and not array.jobs and not has_begun and array.size > is_size:
+            attempts = tuple((array.number, task, array.attempt_of(task)) for task in array.tasks)
+            if not end_attempts(self.turn, self.fold, EndAttempts(attempts=attempts, leaves_started=True)):
+                self.turn.write({"event": "abandoned", "array": array.number})
+                fence_abandoned(run)
+                return True
+        if not array.is_uncertain and has_begun:
             message = f"it was refused, and has started: {answer.message}"
             self.turn.write({"event": "uncertain", "array": array.number, "message": message})
         if array.is_uncertain:

@@ -241,21 +241,33 @@ class TestRefusals:
         cluster.hpcsweep("advance", "--quiet")
         assert marker.exists()
 
-    def test_one_that_may_exist_is_never_given_back(self, cluster):
+    def test_of_one_that_may_exist_the_attempts_are_ended_first(self, cluster):
+        cluster.slurm.submission = "lost in silence"
+        cluster.submit(ten(tasks=4), code=4)
+        cluster.slurm.submission = "taken"
+        cluster.slurm.submit_limit = 3  # an array of four will never be taken
+        cluster.now += 1000
+        cluster.hpcsweep("advance", "--quiet")
+        assert cluster.run.ledger.arrays[1].submission == "abandoned"
+        claims = {path.name for path in cluster.run.paths.array(1).events.iterdir()}
+        assert {"0.1", "1.1", "2.1", "3.1", "cancel"} <= claims  # nobody can begin them any more
+        assert queued_tasks(cluster) == [0, 1, 2]
+        assert [task["attempt"] for task in cluster.status()["tasks"]][:3] == [2, 2, 2]
+        finish(cluster)
+        cluster.now += 700
+        cluster.hpcsweep("advance", "--quiet")
+        assert queued_tasks(cluster) == [3]
+        assert cluster.status()["tasks"][3]["attempt"] == 2
+
+    def test_one_that_fills_the_queue_itself_is_adopted(self, cluster):
         cluster.slurm.submission = "taken in silence"
         cluster.submit(ten(tasks=4), code=4)
         cluster.slurm.submission = "taken"
         cluster.slurm.submit_limit = 4
-        hidden = cluster.slurm.jobs.pop("70")  # the scheduler has it, and does not tell yet
-        cluster.slurm.others = 4
         cluster.now += 1000
-        cluster.hpcsweep("advance", "--quiet", code=4)
-        assert cluster.states() == ["submitting"] * 4
-        assert not cluster.events("abandoned")
-        cluster.slurm.jobs["70"], cluster.slurm.others = hidden, 0
         cluster.hpcsweep("advance", "--quiet")
         assert cluster.states() == ["pending"] * 4
-        assert len(cluster.run.ledger.arrays) == 1
+        assert not cluster.events("abandoned")
 
     def test_one_that_has_claims_is_never_given_back(self, cluster, monkeypatch):
         """A scheduler that says no, and starts it all the same."""

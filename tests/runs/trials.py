@@ -141,6 +141,28 @@ def advance_after_canary(site: Site, kill: Kill) -> Waits:
     assert site.starts() == ONCE
 
 
+def submit_in_pieces(site: ScriptedSite, kill: Kill) -> Waits:
+    """Two may be queued, and nobody has told it: what is refused is given back, and goes into smaller arrays."""
+    site.slurm.submit_limit = 2
+    site.sweep(TOGETHER)
+    kill("submit", "sweep.yaml")
+    if not site.is_made:
+        assert site("submit", "sweep.yaml").code == 0
+    yield from settle(site)
+    assert [start.partition(".")[0] for start in site.starts()] == ["0", "1", "2", "last"]
+
+
+def advance_in_pieces(site: ScriptedSite, kill: Kill) -> Waits:
+    """Two have run, and the command dies that submits the rest."""
+    site.slurm.submit_limit = 2
+    site.sweep(TOGETHER)
+    assert site("submit", "sweep.yaml").code == 0
+    yield from until(site, lambda: site.is_idle)
+    kill("advance")
+    yield from settle(site)
+    assert [start.partition(".")[0] for start in site.starts()] == ["0", "1", "2", "last"]
+
+
 def advance_at_end(site: Site, kill: Kill) -> Waits:
     """All has ended, and only the journal does not know it."""
     site.sweep(MENDED)
@@ -419,7 +441,7 @@ TRIALS = by_name(
 )
 """On all schedulers."""
 
-PLAYED = by_name(submit_and_look_late, advance_after_canary, advance_at_end)
+PLAYED = by_name(submit_and_look_late, advance_after_canary, submit_in_pieces, advance_in_pieces, advance_at_end)
 """Where nothing happens that the trial does not make happen."""
 
 SCRIPTED = by_name(
