@@ -47,4 +47,6 @@ def open_turn(run: Run, *, wait_s: float, command: str, is_adopting: bool = Fals
         run.check_journal()  # before a journal is opened, and so perhaps made
         with Journal(run.paths, lock, time.time()) as journal:
             run.forget_ledger()
+            if not is_adopting:
+                run.check_in_place()  # it may have been moved while we waited
             yield Turn(run=run, lock=lock, journal=journal)
