@@ -42,6 +42,7 @@ class Evidence:
     history: Sequence[Seen] | None = None
     is_held_back: bool = False  # the runners hold: too many tasks failed
     gone_since: Mapping[int, Mapping[int, float]] = field(default_factory=dict)  # array -> element -> first seen gone
+    hidden: frozenset[int] = frozenset()  # arrays of others, whose jobs the scheduler does not show to us
     lost_after_s: float = 90.0
     forgotten_after_s: float = 90.0  # how long an element has to be unknown to be submitted again; 0: somebody is in a hurry
     is_history_whole: bool = False  # the history answered, or the scheduler keeps none and its live answer says all
@@ -268,6 +269,10 @@ class Fold:
     def _from_absence(self, base: TaskView, array: Array, element: int, *, is_started: bool) -> TaskView:
         """The live query succeeded and does not know the element: it ended. How, only the history or time tells."""
         word = self._history.get((array.number, element))
+        if word is None and array.number in self.evidence.hidden:
+            verb = "runs" if is_started else "waits"
+            reason = f"this site hides the jobs of others; whether it still {verb} only its owner can see"
+            return replace(base, source="task" if is_started else "last seen", reason=reason, is_final=False)
         if not is_started and self._may_have_returned(base, array, element, word):
             return self._returned(base)
         if word is not None and FACTS[word.state].is_ended:

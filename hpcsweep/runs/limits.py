@@ -25,6 +25,7 @@ class SiteLimits:
     kill_wait_s: int = 30
     max_job_count: int | None = None
     cluster: str = ""
+    hides_jobs: bool = False  # from all but their owners
 
 
 _asked: dict[Path, tuple[float, SiteLimits | None]] = {}

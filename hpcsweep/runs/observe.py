@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import os
 import re
 import socket
 import time
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict
+from pathlib import Path
 from typing import Any
 
 from hpcsweep.errors import HpcsweepError
@@ -14,6 +16,7 @@ from hpcsweep.events import fold_events
 from hpcsweep.fold import EventTable, Evidence, Fold, TaskView, gone_elements
 from hpcsweep.ledger import Ledger
 from hpcsweep.ranges import format_ranges, parse_ranges
+from hpcsweep.runs.limits import site_limits
 from hpcsweep.runs.run import Run
 from hpcsweep.schedulers.base import NoAnswer, Seen
 from hpcsweep.shell import run_command
@@ -49,12 +52,29 @@ def observe(run: Run, *, is_hurried: bool = False) -> Fold:
     if evidence.live is None:
         return fold
     gone = gone_elements(fold)
+    hidden = _hidden_arrays(run, gone)
+    if hidden:
+        evidence = _replace(evidence, hidden=hidden)
+        gone = {number: elements for number, elements in gone.items() if number not in hidden}
     gone_since = _remember_gone(run, gone, evidence.now)
-    asked = {*gone, *_unconfirmed(fold)}
+    asked = {*gone, *hidden, *_unconfirmed(fold)}
     if not asked:
         return fold
     evidence = _ask_history(run, _replace(evidence, gone_since=gone_since), sorted(asked))
     return Fold(ledger, evidence, ledger.total)
+
+
+def _hidden_arrays(run: Run, gone: Iterable[int]) -> frozenset[int]:
+    """Which of the arrays that the scheduler does not show are somebody else's, at a site that shows everybody their own alone."""
+    others = {number for number in gone if not _is_ours(run.paths.array(number).script)}
+    return frozenset(others) if others and site_limits(run).hides_jobs else frozenset()
+
+
+def _is_ours(path: Path) -> bool:
+    try:
+        return os.geteuid() in (0, path.stat().st_uid)
+    except OSError:
+        return True
 
 
 def _unconfirmed(fold: Fold) -> list[int]:

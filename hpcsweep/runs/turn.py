@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import os
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 
+from hpcsweep.errors import HpcsweepError
 from hpcsweep.runs.run import Run
 from hpcsweep.store import Journal, RunLock, acquire, sharing
 
@@ -39,6 +41,7 @@ def open_turn(run: Run, *, wait_s: float, command: str, is_adopting: bool = Fals
     """
     if not is_adopting:
         run.check_in_place()
+    _check_ours(run)
     with (
         sharing(run.settings.umask),
         acquire(run.paths, wait_s=wait_s, command=f"hpcsweep {command}") as lock,
@@ -50,3 +53,18 @@ def open_turn(run: Run, *, wait_s: float, command: str, is_adopting: bool = Fals
             if not is_adopting:
                 run.check_in_place()  # it may have been moved while we waited
             yield Turn(run=run, lock=lock, journal=journal)
+
+
+def _check_ours(run: Run) -> None:
+    """Say whose run it is, where that is why it cannot be changed.
+
+    Raises:
+        HpcsweepError: it is somebody else's, and closed to us.
+    """
+    with suppress(OSError):
+        owner = run.paths.run_json.stat().st_uid
+        if owner != os.geteuid() and not os.access(run.paths.lock_dir, os.W_OK):
+            raise HpcsweepError(
+                f"{run.name} is a run of {run.info.get('user', owner)}: you have no permission to change it",
+                "you can look at it and collect it; `umask` and `group` in a sweep file let others change its runs",
+            )

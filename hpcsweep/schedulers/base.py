@@ -123,6 +123,7 @@ class Limits:
     kill_wait_s: int | None = None
     max_job_count: int | None = None  # elements of all users at once
     cluster: str | None = None
+    hides_jobs: bool | None = None  # from all but their owners
 
 
 @dataclass(frozen=True, kw_only=True)

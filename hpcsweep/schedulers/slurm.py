@@ -168,6 +168,7 @@ class Slurm:
         start = dt.datetime.fromtimestamp(max(0.0, since_epoch - 3600), tz=dt.timezone.utc)
         return _query(
             "sacct",
+            "--allusers",  # a colleague may look
             "--allocations",
             "--noheader",
             "--parsable2",

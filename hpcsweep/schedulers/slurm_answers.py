@@ -240,11 +240,13 @@ def read_config(completed: Completed) -> Limits | NoAnswer:
         size = max(1, size)
         if match := re.search(r"\bmax_array_tasks=([0-9]{1,9})\b", table.get("SchedulerParameters", ""), re.ASCII):
             size = max(1, min(size, int(match[1])))
+    private = set(re.findall(r"\w+", table.get("PrivateData", "").lower()))
     return Limits(
         max_array_size=size,
         kill_wait_s=_leading_int(table.get("KillWait", "")),
         max_job_count=_leading_int(table.get("MaxJobCount", "")),
         cluster=table.get("ClusterName") or None,
+        hides_jobs=bool(private & {"jobs", "all"}) if private else None,
     )
 
 

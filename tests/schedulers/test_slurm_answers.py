@@ -341,8 +341,18 @@ def test_nothing_known_is_an_answer(recorded):
 @pytest.mark.parametrize(("name", "cluster"), [("scontrol-config", "lab"), ("adapter-scontrol-config", "hpcsweep")])
 def test_limits(recorded, name, cluster):
     assert SLURM.parse_limits(recorded(f"slurm/{name}")) == Limits(
-        max_array_size=10_001, kill_wait_s=3, max_job_count=100_000, cluster=cluster
+        max_array_size=10_001, kill_wait_s=3, max_job_count=100_000, cluster=cluster, hides_jobs=False
     )
+
+
+@pytest.mark.parametrize(
+    ("said", "expected"),
+    [("none", False), ("accounts,usage", False), ("jobs", True), ("accounts,jobs,usage", True), ("", None)],
+)
+def test_whether_jobs_are_hidden_from_others(said, expected):
+    text = f"MaxArraySize = 1001\nPrivateData             = {said}\n"
+    answer = SLURM.parse_limits(Completed(argv=("scontrol",), returncode=0, stdout=text, stderr=""))
+    assert answer.hides_jobs is expected
 
 
 @pytest.mark.parametrize(

@@ -3,14 +3,33 @@
 from __future__ import annotations
 
 import shutil
+from dataclasses import replace
 
+import pytest
 from life import COUNT_START, Life
 
 SMALL = "resources: {time: 5m, memory: 20M}\n"
 
 
-def test_extended_while_it_runs(own_site):
-    text = "command: '%s true'\n" % COUNT_START.replace("starts", "starts-extended") + SMALL
+@pytest.fixture(scope="module")
+def moved(own_site) -> Life:
+    """One of its tasks ran and one waited when the run was moved. How they ended takes its time to be known."""
+    command = f"command: '{COUNT_START.replace('starts', 'starts-moved')} until [ -e gate-moved ]; do sleep 0.2; done'\n"
+    life = own_site.submit("moved", command + SMALL + "space: {x: [1, 2]}\narray: {at_once: 1}\n")
+    life.await_status(lambda _: life.starts("starts-moved"), "the first has begun")
+    here = Life(site=own_site, name="runs/moved-2")
+    life.path.rename(own_site.folder / here.name)
+    job = here.jobs()[0]
+    assert f"scancel {job}" in here.hpcsweep("adopt", code=1).stderr
+    assert "moved or copied" in here.hpcsweep("resubmit", code=1).stderr
+    own_site.run(["scancel", job])
+    here.await_status(lambda _: here.hpcsweep("adopt", code=None).returncode == 0, "nothing of it is live")
+    here.hpcsweep("advance")
+    return here
+
+
+def test_extended_while_it_runs(own_site, moved):
+    text = f"command: '{COUNT_START.replace('starts', 'starts-extended')} true'\n{SMALL}"
     life = own_site.submit("extended", text + "space: {x: [1, 2]}\n")
     own_site.write("extended.yaml", text + "space: {x: [2, 3, 4]}\n")
     assert "tasks 2-3" in own_site.hpcsweep("extend", "extended", "extended.yaml").stdout
@@ -21,30 +40,9 @@ def test_extended_while_it_runs(own_site):
     assert "nothing new" in own_site.hpcsweep("extend", "extended", "extended.yaml").stdout
 
 
-def test_moved_while_it_runs(own_site, await_that):
-    """One runs and one waits; both end where the run was, and run again where it is."""
-    text = "command: '%s until [ -e gate-moved ]; do sleep 0.2; done'\n" % COUNT_START.replace("starts", "starts-moved") + SMALL
-    life = own_site.submit("moved", text + "space: {x: [1, 2]}\narray: {at_once: 1}\n")
-    await_that(lambda: life.starts("starts-moved"), "the first has begun", 120)
-    here = Life(site=own_site, name="runs/moved-2")
-    life.path.rename(own_site.folder / here.name)
-    refused = here.hpcsweep("adopt", code=1)
-    job = here.jobs()[0]
-    assert f"scancel {job}" in refused.stderr
-    assert here.hpcsweep("resubmit", code=1).stderr.count("moved or copied") == 1
-    own_site.run(["scancel", job])
-    await_that(lambda: here.hpcsweep("adopt", code=None).returncode == 0, "nothing of it is live", 120)
-    here.hpcsweep("advance")
-    here.await_status(lambda status: set(status["counts"]) <= {"lost", "cancelled"}, "both have ended", 150)
-    own_site.write("gate-moved", "")
-    here.hpcsweep("resubmit", "--tasks", "0,1")
-    assert here.await_end()["counts"] == {"done": 2}
-    assert not life.path.exists()
-    assert [line for line in here.starts("starts-moved").elements() if line.startswith("1")] == ["1 2 0"]
-
-
-def test_copied_while_it_runs(own_site, await_that):
-    text = "command: '%s until [ -e gate-copied ]; do sleep 0.2; done'\n" % COUNT_START.replace("starts", "starts-$HPCSWEEP_RUN")
+def test_copied_while_it_runs(own_site, moved, await_that):
+    starts = COUNT_START.replace("starts", "starts-$HPCSWEEP_RUN")
+    text = f"command: '{starts} until [ -e gate-copied ]; do sleep 0.2; done'\n"
     life = own_site.submit("copied", text + SMALL + "space: {x: [1, 2]}\n")
     await_that(lambda: len(life.starts("starts-copied")) == 2, "both have begun", 120)
     copy = Life(site=own_site, name="copy")
@@ -60,3 +58,54 @@ def test_copied_while_it_runs(own_site, await_that):
     assert life.await_end()["counts"] == copy.await_end()["counts"] == {"done": 2}
     assert sorted(life.starts("starts-copied")) == ["0 1 0", "1 1 0"]
     assert sorted(copy.starts("starts-copy")) == ["0 2 0", "1 2 0"]
+
+
+def test_a_colleague_looks(users_site, moved):
+    """Somebody who may read, and no more: while it runs, and while what the scheduler tells has to be remembered."""
+    users_site.folder.chmod(0o755)
+    name = "looked-at"
+    life = users_site.submit(
+        name, f"command: 'echo said; until [ -e gate-{name} ]; do sleep 0.2; done'\n{SMALL}space: {{x: [1, 2]}}\n"
+    )
+    life.await_states("running", "running")
+    before = sorted(str(path) for path in life.path.rglob("*") if "tasks" not in path.parts)
+    colleague = replace(users_site, wrap=lambda argv: ["runuser", "-u", "nobody", "--", *argv])
+    theirs = Life(site=colleague, name=name)
+    assert theirs.states() == ["running", "running"]
+    for words in (["logs", name, "0"], ["collect", name], ["list"], ["du", name], ["status", name]):
+        colleague.hpcsweep(*words)
+    for command in ("cancel", "resubmit", "advance", "hold"):
+        said = colleague.hpcsweep(command, name, code=1).stderr
+        assert "permission" in said
+        assert users_site.environ["USER"] in said
+    assert sorted(str(path) for path in life.path.rglob("*") if "tasks" not in path.parts) == before
+    users_site.write(f"gate-{name}", "")
+    life.await_end()
+    assert theirs.states() == ["done", "done"]
+
+
+def test_a_colleague_of_the_group_goes_on_with_it(users_site, moved):
+    """With `group` and `umask` somebody else can run again what failed; here on this machine's queue."""
+    owner = users_site.environ["USER"]
+    users_site.folder.chmod(0o775)
+    text = "command: 'id -un >>\"$HPCSWEEP_TASK_DIR/who\"; test -e good-shared'\nspace: {x: [1, 2]}\n"
+    life = users_site.submit("shared", f"{text}scheduler: local\numask: '007'\ngroup: {owner}\n")
+    life.hpcsweep("wait", code=1)
+    users_site.write("good-shared", "")
+    colleague = replace(users_site, wrap=lambda argv: ["runuser", "-u", "nobody", "-g", owner, "--", *argv])
+    theirs = Life(site=colleague, name="shared")
+    theirs.hpcsweep("resubmit")
+    theirs.hpcsweep("wait")
+    assert life.hpcsweep("wait").returncode == 0
+    assert life.states() == ["done", "done"]
+    assert (life.path / "tasks/000000/who").read_text().split() == [owner, "nobody"]
+
+
+def test_moved_while_it_ran(own_site, moved):
+    """Both ended where the run was, and run again where it is."""
+    moved.await_status(lambda status: set(status["counts"]) <= {"lost", "cancelled"}, "both have ended", 150)
+    own_site.write("gate-moved", "")
+    moved.hpcsweep("resubmit", "--tasks", "0,1")
+    assert moved.await_end()["counts"] == {"done": 2}
+    assert not (own_site.folder / "runs/moved").exists()
+    assert [line for line in moved.starts("starts-moved").elements() if line.startswith("1")] == ["1 2 0"]
