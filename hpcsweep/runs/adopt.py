@@ -153,6 +153,8 @@ def _leave_to_original(turn: Turn, fold: Fold) -> list[int]:
         records = fold.evidence.events.get(array.number, {})
         elements = []
         for element, task in enumerate(array.tasks):
+            if turn.run.ledger.current[task][0] is not array:
+                continue
             record = records.get((task, array.attempt_of(task)))
             if element not in array.seen and (record is None or (record.outcome is None and not record.lost)):
                 elements.append(element)

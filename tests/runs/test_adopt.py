@@ -119,7 +119,7 @@ class TestMoved:
         cluster.submit(TWO)
         cluster.task_says("0.1", "0.1.sig.11.5", "1.1", "1.1.done.0.5")
         cluster.slurm.end("70")
-        cluster.slurm.submission = "limited"
+        cluster.slurm.submission = "busy"
         cluster.hpcsweep("resubmit")
         moved = move()
         cluster.slurm.submission = "taken"
@@ -251,7 +251,7 @@ class TestCopied:
         cluster.submit(TWO)
         cluster.task_says("0.1", "0.1.sig.6.5", "1.1", "1.1.done.0.5")
         cluster.slurm.end("70")
-        cluster.slurm.submission = "limited"
+        cluster.slurm.submission = "busy"
         cluster.hpcsweep("resubmit")
         copy = move(keep=True)
         cluster.slurm.submission = "taken"
