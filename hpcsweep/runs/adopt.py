@@ -153,7 +153,7 @@ def _leave_to_original(turn: Turn, fold: Fold) -> list[int]:
         records = fold.evidence.events.get(array.number, {})
         elements = []
         for element, task in enumerate(array.tasks):
-            if turn.run.ledger.current[task][0] is not array:
+            if turn.run.ledger.current.get(task, (None, 0))[0] is not array:
                 continue
             record = records.get((task, array.attempt_of(task)))
             if element not in array.seen and (record is None or (record.outcome is None and not record.lost)):
@@ -178,7 +178,7 @@ def _end_unstarted(turn: Turn, fold: Fold, arrays: Iterable[Array]) -> tuple[lis
     for array in arrays:
         for element, task in enumerate(array.tasks):
             key = (task, array.attempt_of(task))
-            if ledger.current[task][0] is not array or key in ledger.cancelled or element in array.seen:
+            if ledger.current.get(task, (None, 0))[0] is not array or key in ledger.cancelled or element in array.seen:
                 continue
             view = fold.finally_view if task == FINALLY else fold.views[task]
             never_had[key] = _is_unsubmitted(array) or (view is not None and view.is_forgotten)

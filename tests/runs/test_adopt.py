@@ -13,6 +13,7 @@ from hpcsweep.runs.adopt import moved_cwd
 from hpcsweep.runs.look import read_status
 from hpcsweep.runs.run import open_run
 from hpcsweep.runs.status import status_json
+from hpcsweep.store import RunPaths, acquire
 
 TWO = "command: echo {{ x }}\nspace: {x: [1, 2]}\n"
 
@@ -279,6 +280,16 @@ class TestCopied:
         cluster.hpcsweep("adopt", "run-01", "--as-copy", code=1)
 
 
+def copy_of(run: Path, target: Path) -> Path:
+    """A copy, taken while nobody writes: this machine's queue may turn the loop at any moment."""
+
+    def passing(folder: str, names: list[str]) -> set[str]:
+        return set(names) if folder == str(run / "lock") else {name for name in names if "tmp" in name}
+
+    with acquire(RunPaths(run), wait_s=60, command="a copy"):
+        return shutil.copytree(run, target, symlinks=True, ignore=passing)
+
+
 class TestOnThisMachine:
     def test_a_project_that_was_moved_while_its_tasks_ran(self, make_site, await_that):
         site = make_site()
@@ -300,7 +311,7 @@ class TestOnThisMachine:
     def test_its_processes_are_on_another_machine(self, site, await_that):
         site.sweep("command: until [ -e gate ]; do sleep 0.05; done\nspace: {x: [1]}\n")
         site("submit", "sweep.yaml")
-        shutil.copytree(site.run, site.folder / "runs/copy")
+        copy_of(site.run, site.folder / "runs/copy")
         facts = site.folder / "runs/copy/run.json"
         text = json.loads(facts.read_text())
         facts.write_text(json.dumps({**text, "host": "elsewhere", "path": "/elsewhere/run-01"}))
@@ -313,7 +324,7 @@ class TestOnThisMachine:
         site.sweep("command: 'echo $HPCSWEEP_TASK >>starts'\nspace: {x: [1, 2]}\nfinally: {command: 'echo last >>starts'}\n")
         site("submit", "sweep.yaml")
         assert site("wait").code == 0
-        shutil.copytree(site.run, site.folder / "kept", symlinks=True)
+        copy_of(site.run, site.folder / "kept")
         whole = shutil.copytree(site.folder / "kept", site.folder / "runs/whole", symlinks=True)
         points = site("adopt", whole.name, "--as-copy").points
         assert points > 5

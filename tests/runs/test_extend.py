@@ -205,7 +205,7 @@ class TestWhileItRuns:
     def test_a_moved_run_is_not_extended(self, site):
         site.sweep(COMMAND + space(1))
         site("submit", "sweep.yaml")
-        shutil.copytree(site.run, site.folder / "runs/other")
+        site.run.rename(site.folder / "runs/other")
         site.sweep(COMMAND + space(1, 2))
         done = site("extend", "other", "sweep.yaml")
         assert done.code == 1
