@@ -183,9 +183,14 @@ class TestStatus:
     def test_writes_nothing_of_an_ended_run(self, four):
         four("status")
         before = tree(four.folder)
-        for words in (["status"], ["status", "--json"], ["list"], ["du"], ["logs", "--failed"], ["collect", "--csv"]):
+        for words in (["status"], ["status", "--json"], ["list"], ["du"], ["logs", "--failed"]):
             four(*words)
         assert tree(four.folder) == before
+        four("collect", "--csv")  # keeps what it has read in the cache, and nothing anywhere else
+        after = tree(four.folder)
+        assert {name for name in {*before, *after} if before.get(name) != after.get(name) and "/cache" not in name} <= {
+            "runs/run-01"
+        }
 
     def test_watch_of_an_ended_run_ends(self, four):
         assert "3 done, 1 failed" in four("status", "--watch", code=1)
