@@ -90,14 +90,17 @@ def discover(folder: str) -> list[str]:
     ours: list[str] = []
     for name in _walk(folder):
         base = name.rpartition("/")[2]
-        if base.endswith(".metrics") and base == name and base[0] != ".":
+        if name.endswith(".metrics") and base == name and base[0] != ".":
             ours.append(name)
         elif base in _KNOWN:
             known.setdefault(base, []).append(name)
         elif base.startswith(_EVENTS):
             known.setdefault(_EVENTS, []).append(name)
+    ours.sort(key=natural)
+    if not known:
+        return ours
     found = [name for kind in (_EVENTS, *_KNOWN) for name in sorted(known.get(kind, ()), key=natural)]
-    return found + sorted(ours, key=natural)
+    return found + ours
 
 
 def gather(

@@ -1,9 +1,11 @@
 """What is printed for people."""
 
+import io
+
 import pytest
 
 from hpcsweep.errors import HpcsweepError, SchedulerUnreachable
-from hpcsweep.output import tasks_words
+from hpcsweep.output import progress, tasks_words
 from hpcsweep.runs.advance import Report, first_refusal
 from hpcsweep.runs.run import Run
 from hpcsweep.schedulers.base import Refused
@@ -34,3 +36,36 @@ def test_a_run_is_called_by_its_path_where_its_name_would_mean_another(tmp_path,
     assert Run(RunPaths(tmp_path / "else" / "run-01")).handle == "run-01"
     (tmp_path / "hpcsweep.yaml").write_text("runs_dir: [\n")
     assert Run(RunPaths(tmp_path / "else" / "run-01")).handle == str(tmp_path / "else" / "run-01")
+
+
+class Terminal(io.StringIO):
+    """A stream that says it is a terminal, or not."""
+
+    def __init__(self, *, is_terminal):
+        super().__init__()
+        self.is_terminal = is_terminal
+
+    def isatty(self):
+        return self.is_terminal
+
+
+@pytest.mark.parametrize("is_terminal", [True, False])
+def test_a_bar_is_drawn_on_a_terminal_only(monkeypatch, is_terminal):
+    stream = Terminal(is_terminal=is_terminal)
+    monkeypatch.setattr("sys.stderr", stream)
+    monkeypatch.setattr("hpcsweep.output._PATIENCE_S", -1.0)
+    monkeypatch.setenv("TERM", "xterm")
+    with progress("reading run-01") as tell:
+        for done in range(1, 4):
+            tell(done, 3)
+    assert ("reading run-01" in stream.getvalue()) == is_terminal
+    assert ("100%" in stream.getvalue()) == is_terminal
+
+
+def test_what_is_quick_shows_no_bar(monkeypatch):
+    stream = Terminal(is_terminal=True)
+    monkeypatch.setattr("sys.stderr", stream)
+    monkeypatch.setattr("hpcsweep.output._PATIENCE_S", 1e9)
+    with progress("reading run-01") as tell:
+        tell(1, 1)
+    assert not stream.getvalue()
