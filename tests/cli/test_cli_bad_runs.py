@@ -354,7 +354,16 @@ class TestDisks:
         path.write_text(json.dumps({**json.loads(path.read_text()), "path": str(run)}))
         subprocess.run(["chmod", "-R", "a+rX,go-w", open_folder / "runs"], check=True)
         before = tree(run)
-        for words in (["status"], ["status", "--json"], ["logs", "0"], ["collect", "--csv"], ["list"], ["du"], ["wait"]):
+        for words in (
+            ["status"],
+            ["status", "--json"],
+            ["logs", "0"],
+            ["collect", "--csv"],
+            ["list"],
+            ["du"],
+            ["wait"],
+            ["verify"],
+        ):
             assert call_as_another(open_folder, *words)[0] == 0, words
         for words in (*CHANGING, ["rm", "run-01"], ["archive", "run-01"]):
             code, err = call_as_another(open_folder, *words)
