@@ -142,7 +142,7 @@ with io.open(sys.argv[1] + ".part", "w", encoding="utf-8", errors="replace") as 
 import os
 os.rename(sys.argv[1] + ".part", sys.argv[1])
 '
-  PYTHONDONTWRITEBYTECODE=1 PYTHONINSPECT='' command timeout --foreground 60 nice -n 19 "$python" -W ignore -c "$code" "$1/packages.txt"
+  PYTHONDONTWRITEBYTECODE=1 PYTHONINSPECT='' command timeout --foreground 60 nice -n 10 "$python" -W ignore -c "$code" "$1/packages.txt"
 }
 
 hpcsweep_list_conda() { # FOLDER: NAME-VERSION-BUILD of each package
