@@ -112,7 +112,7 @@ def _submit(turn: Turn, feeder: Feeder, job: ArrayJob) -> list[str]:
     by_hand = f"without it, `hpcsweep advance {run.handle}` goes on"
     if isinstance(answer, Submitted):
         turn.write({**event, "job": answer.job})
-        return [f"job {answer.job} advances the run when some of it has ended"]
+        return [f"job {answer.job} is left, which goes on with {run.name} when some of it has ended"]
     if isinstance(answer, Refused):
         turn.write({**event, "refused": True, "message": answer.message})
         return [f"no feeder could be left: {answer.message}; {by_hand}"]

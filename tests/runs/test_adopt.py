@@ -351,3 +351,19 @@ def test_where_commands_run_when_a_project_was_moved(tmp_path, old, new, expecte
     gone = str(tmp_path / "gone")
     assert moved_cwd(gone, old.format(gone=gone), new) == expected.format(gone=gone)
     assert moved_cwd(str(tmp_path), f"{tmp_path}/runs/run-01", "/b/q/runs/run-01") == str(tmp_path)
+
+
+def test_a_moved_run_that_was_fed_in_pieces_goes_on(cluster, move):
+    """Arrays that were refused and given back are nobody's: their tasks may have no array at all."""
+    cluster.slurm.submit_limit = 1
+    cluster.submit(TWO, "--feed")
+    assert "abandoned" in {array["submission"] for array in cluster.status()["arrays"]}
+    cluster.hpcsweep("cancel", "run-01")
+    for job in list(cluster.slurm.jobs):
+        cluster.slurm.end(job, word="CANCELLED")
+    moved = move()
+    cluster.slurm.submit_limit = None
+    cluster.now += 700
+    moved("adopt")
+    moved("resubmit", "--state", "cancelled")
+    assert moved.states() == ["pending"] * 2
