@@ -8,7 +8,6 @@ import posixpath
 import re
 import stat
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -45,6 +44,8 @@ def copy_code(
     Raises:
         HpcsweepError: something could not be read or written.
     """
+    from concurrent.futures import ThreadPoolExecutor  # noqa: PLC0415 - only a submit with a snapshot needs it
+
     umask = os.umask(0o077)
     os.umask(umask)
     present = {*names, *(folder for name in names for folder in _parents(name))}
