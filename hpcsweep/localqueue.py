@@ -243,17 +243,24 @@ class Record:
 
 
 def parse_record(job: str, text: str) -> Record | None:
-    """Read what ``Record.format`` wrote; None for a text that is not whole."""
+    """Read what ``Record.format`` wrote; None for a text that is not whole.
+
+    Raises:
+        QueueError: the text is whole, and damaged.
+    """
     fields = dict(line.partition(" ")[::2] for line in text.split("\n"))
     if "end" not in fields:
         return None
-    record = Record(job, fields["tag"], int(fields["size"]))
-    record.host, record.boot, record.reason = fields["host"], fields["boot"], fields["reason"]
-    record.pending = parse_ranges(fields["pending"])
-    record.control_bytes = int(fields["control_bytes"])
-    for entry in fields["running"].split():
-        number, pid, start = entry.split(":")
-        record.running[int(number)] = (int(pid), float(start))
+    try:
+        record = Record(job, fields["tag"], int(fields["size"]))
+        record.host, record.boot, record.reason = fields["host"], fields["boot"], fields["reason"]
+        record.pending = parse_ranges(fields["pending"])
+        record.control_bytes = int(fields["control_bytes"])
+        for entry in fields["running"].split():
+            number, pid, start = entry.split(":")
+            record.running[int(number)] = (int(pid), float(start))
+    except (KeyError, ValueError, QueueError):
+        raise QueueError(f"what the queue of {job} says of itself is damaged: job-{job} in its folder") from None
     return record
 
 
