@@ -77,18 +77,25 @@ def find_metrics(folder: str, patterns: Sequence[str]) -> list[str]:
 
 
 def discover(folder: str) -> list[str]:
+    """The files of ``survey``."""
+    return survey(folder)[0]
+
+
+def survey(folder: str) -> tuple[list[str], bool]:
     """The files that are metrics by their names, where nobody has said which ones are: the later one counts.
 
     ``*.metrics`` stands last. Of other programs there are ``events.out.tfevents.*``, ``wandb-summary.json``,
     ``trainer_state.json``, ``all_results.json`` and ``metrics.json``, ``.jsonl``, ``.tsv``, ``.csv``, to a depth of four
-    folders; links to folders are not followed.
+    folders; links to folders are not followed. Also whether the folder has none in it, so that its own times tell of
+    every change of these names.
 
     Raises:
         OSError: when the folder cannot be listed.
     """
     known: dict[str, list[str]] = {}
     ours: list[str] = []
-    for name in _walk(folder):
+    below: list[str] = []
+    for name in _walk(folder, below):
         base = name.rpartition("/")[2]
         if name.endswith(".metrics") and base == name and base[0] != ".":
             ours.append(name)
@@ -98,9 +105,9 @@ def discover(folder: str) -> list[str]:
             known.setdefault(_EVENTS, []).append(name)
     ours.sort(key=natural)
     if not known:
-        return ours
+        return ours, not below
     found = [name for kind in (_EVENTS, *_KNOWN) for name in sorted(known.get(kind, ()), key=natural)]
-    return found + ours
+    return found + ours, not below
 
 
 def gather(
@@ -144,22 +151,32 @@ def gather(
     return dataclasses.replace(merged, notes=tuple(notes), is_lasting=is_lasting)
 
 
-def stamp_of(files: Sequence[MetricsFile], *, is_final: bool) -> list[str | int]:
+def stamp_of(paths: Sequence[str], *, is_final: bool) -> list[str | int]:
     """What changes when any of the files does: names, sizes, times, inodes. Empty where that cannot be told."""
     stamp: list[str | int] = [int(is_final)]
     try:
-        for file in files:
-            found = os.stat(file.path)
-            stamp += (file.path, found.st_size, found.st_mtime_ns, found.st_ctime_ns, found.st_ino)
+        for path in paths:
+            found = os.stat(path)
+            stamp += (path, found.st_size, found.st_mtime_ns, found.st_ctime_ns, found.st_ino)
     except OSError:
         return []
-    return stamp if files else []
+    return stamp if paths else []
 
 
 def is_settled(stamp: Sequence[str | int], now: float) -> bool:
     """Whether the newest of the files was written so long before ``now`` that a later write has another time."""
     times = [*stamp[3::5], *stamp[4::5]]
     return all(isinstance(at, int) and at / 1e9 < now - SETTLED_S for at in times)
+
+
+def folder_stamp(folder: str, now: float) -> list[int]:
+    """What changes when a name comes to a folder or goes. Empty where that cannot be told, or it changed a moment ago."""
+    try:
+        found = os.stat(folder)
+    except OSError:
+        return []
+    is_still = max(found.st_mtime_ns, found.st_ctime_ns) / 1e9 < now - SETTLED_S
+    return [found.st_mtime_ns, found.st_ctime_ns, found.st_ino] if is_still else []
 
 
 def read_file(file: MetricsFile, *, is_final: bool = True, plugins: Mapping[str, Plugin] | None = None) -> Reading:
@@ -222,8 +239,8 @@ def _generation(name: str) -> tuple[str, tuple[int, ...], bool]:
     return key, tuple(version), is_whole
 
 
-def _walk(folder: str) -> Iterator[str]:
-    """The names of the files below ``folder``, relative to it."""
+def _walk(folder: str, folders: list[str]) -> Iterator[str]:
+    """The names of the files below ``folder``, relative to it; ``folders`` gets those of the folders that were gone into."""
     inside = [""]
     for _ in range(_MOST_FOLDERS):
         if not inside:
@@ -235,6 +252,7 @@ def _walk(folder: str) -> Iterator[str]:
                     if entry.is_dir(follow_symlinks=False):
                         if entry.name[0] not in "._" and below.count("/") < _DEEPEST:
                             inside.append(f"{below}{entry.name}/")
+                            folders.append(inside[-1])
                     elif entry.is_file():
                         yield below + entry.name
         except (FileNotFoundError, NotADirectoryError):

@@ -7,7 +7,7 @@ from typing import Any
 
 from hpcsweep.merge import Curve, TaskMetrics
 
-FORMAT = 1
+FORMAT = 2
 SETTLED_S = 2.0
 """A file that was written less than so long before it was read may be written again within one tick of its clock."""
 
@@ -32,13 +32,21 @@ class Memory:
         self._now: dict[str, Any] = {}
         self._is_new = False
 
-    def find(self, task: int, stamp: Stamp) -> TaskMetrics | None:
-        """What was gathered under the same stamp, if it was."""
+    def paths(self, task: int, folder: Stamp) -> list[str] | None:
+        """The files that were found in a task's folder, when that has the same stamp as then; else they are to be looked for."""
+        entry = self._before.get(str(task))
+        if not folder or not isinstance(entry, list) or entry[-1:] != [folder]:
+            return None
+        found = entry[0][1::5]
+        return found if all(isinstance(path, str) for path in found) else None
+
+    def find(self, task: int, stamp: Stamp, folder: Stamp) -> TaskMetrics | None:
+        """What was gathered under the same stamp, if it was; the folder's stamp is remembered for the next time."""
         entry = self._before.get(str(task))
         if not isinstance(entry, list):
             return None
         try:
-            known, last, curves, steps, notes, reason = entry
+            known, last, curves, steps, notes, reason, _ = entry
             if not stamp or known != stamp:
                 return None
             metrics = TaskMetrics(
@@ -50,13 +58,16 @@ class Memory:
             )
         except (TypeError, ValueError, AttributeError):
             return None
+        if folder and entry[-1] != folder:
+            entry = [*entry[:-1], folder]
+            self._is_new = True
         self._now[str(task)] = entry
         return metrics
 
-    def add(self, task: int, stamp: Stamp, metrics: TaskMetrics) -> None:
-        """Remember what was gathered under a stamp."""
+    def add(self, task: int, stamp: Stamp, folder: Stamp, metrics: TaskMetrics) -> None:
+        """Remember what was gathered under the stamps of the files and of the folder."""
         curves = {name: [curve.first, curve.min, curve.max, curve.mean, curve.count] for name, curve in metrics.curves.items()}
-        self._now[str(task)] = [stamp, metrics.last, curves, metrics.steps, metrics.notes, metrics.reason]
+        self._now[str(task)] = [stamp, metrics.last, curves, metrics.steps, metrics.notes, metrics.reason, folder]
         self._is_new = True
 
     def to_data(self) -> Any:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 from hpcsweep._version import __version__
 from hpcsweep.collect import CollectTask, is_final
-from hpcsweep.gather import MetricsFile, discover, find_metrics, gather, is_settled, stamp_of
+from hpcsweep.gather import MetricsFile, find_metrics, folder_stamp, gather, is_settled, stamp_of, survey
 from hpcsweep.memory import Memory
 from hpcsweep.merge import TaskMetrics
 from hpcsweep.model import MetricsFrom, Task
@@ -43,9 +43,9 @@ def gather_run(
     fold = observe(run)
     by_index = {task.index: task for task in run.shown_tasks}
     plugins = find_plugins()
-    files_of = _files_of(run, plugins)
     key = "metrics-steps" if with_steps else "metrics"
     memory = Memory(None if is_fresh else read_kept(run.paths, key), _signature(run, plugins))
+    gather_one = _gatherer(run, memory, plugins, with_steps=with_steps)
     found = []
     for number, view in enumerate(fold.views):
         task = by_index[view.index]
@@ -61,14 +61,7 @@ def gather_run(
             ended_by_itself=view.source == "task" and view.exit_code is not None,
         )
         try:
-            files = files_of(task)
-            stamp = stamp_of(files, is_final=is_final(row))
-            metrics = memory.find(task.index, stamp)
-            if metrics is None:
-                now = time.time()
-                metrics = gather(files, is_final=is_final(row), with_steps=with_steps, plugins=plugins)
-                if metrics.is_lasting and is_settled(stamp, now) and stamp == stamp_of(files, is_final=is_final(row)):
-                    memory.add(task.index, stamp, metrics)
+            metrics = gather_one(task, is_final=is_final(row))
         except OSError as error:
             problem = f"its metrics files cannot be listed: {error.strerror}"
             metrics = TaskMetrics(notes=(problem,), reason=f"no metrics: {problem}")
@@ -82,30 +75,59 @@ def gather_run(
     return found
 
 
+def _gatherer(run: Run, memory: Memory, plugins: Mapping[str, Plugin], *, with_steps: bool) -> Callable[..., TaskMetrics]:
+    """Gives what one task wrote: as it is remembered where nothing has changed, else read. May raise OSError."""
+    files_of = _files_of(run, plugins)
+    tasks_dir = str(run.paths.tasks_dir)
+
+    def gather_one(task: Task, *, is_final: bool) -> TaskMetrics:
+        path = f"{tasks_dir}/{task.index:06d}"
+        now = time.time()
+        folder = folder_stamp(path, now)
+        paths = memory.paths(task.index, folder)
+        if paths is not None:
+            known = memory.find(task.index, stamp_of(paths, is_final=is_final), folder)
+            if known is not None:
+                return known
+        files, is_flat = files_of(task, path)
+        paths = [file.path for file in files]
+        folder = folder if is_flat else []
+        stamp = stamp_of(paths, is_final=is_final)
+        known = memory.find(task.index, stamp, folder)
+        if known is not None:
+            return known
+        metrics = gather(files, is_final=is_final, with_steps=with_steps, plugins=plugins)
+        if metrics.is_lasting and stamp and is_settled(stamp, now) and stamp == stamp_of(paths, is_final=is_final):
+            memory.add(task.index, stamp, folder, metrics)
+        return metrics
+
+    return gather_one
+
+
 def _signature(run: Run, plugins: Mapping[str, Plugin]) -> str:
     """All that the values depend on, besides the files: who reads them, and how."""
     versions = {name: getattr(reader, "VERSION", 0) for name, reader in (*READERS.items(), ("log", logs))}
     return repr((__version__, versions, [plugin.version for plugin in plugins.values()], run.settings.metrics))
 
 
-def _files_of(run: Run, plugins: Mapping[str, Plugin]) -> Callable[[Task], list[MetricsFile]]:
-    """Gives a task's files; may raise OSError."""
+def _files_of(run: Run, plugins: Mapping[str, Plugin]) -> Callable[[Task, str], tuple[list[MetricsFile], bool]]:
+    """Gives a task's files, and whether the times of its folder tell when others come; may raise OSError."""
     wanted = [_Wanted(names, reader) for names, reader in _by_reader(run.settings.metrics, plugins)]
     for one in wanted:
         one.compile(run.names)
-    tasks_dir = str(run.paths.tasks_dir)
+    is_flat = all(one.is_flat for one in wanted)
 
-    def files_of(task: Task) -> list[MetricsFile]:
-        folder = os.path.join(tasks_dir, f"{task.index:06d}")
+    def files_of(task: Task, folder: str) -> tuple[list[MetricsFile], bool]:
         if not wanted:
-            return [MetricsFile(path=f"{folder}/{name}", name=_shown(name)) for name in discover(folder)]
+            names, has_no_folders = survey(folder)
+            return [MetricsFile(path=f"{folder}/{name}", name=_shown(name)) for name in names], has_no_folders
         found: dict[tuple[str, int], MetricsFile] = {}
         for one in wanted:
             for where, patterns in one.places(task, folder, run):
                 for name in find_metrics(where, patterns):
                     path = os.path.join(where, name)
                     found.setdefault((path, id(one.reader)), MetricsFile(path=path, name=_shown(name), reader=one.reader))
-        return list(found.values())
+        return list(found.values()), is_flat
 
     return files_of
 
@@ -127,6 +149,11 @@ class _Wanted:
         self._plain = [pattern for pattern in patterns if "{{" not in pattern and "{%" not in pattern]
         self._others = [pattern for pattern in patterns if pattern not in self._plain]
         self._templates: list[Template] = []
+
+    @property
+    def is_flat(self) -> bool:
+        """Whether all is in the task's folder itself."""
+        return not self._others and not any("/" in pattern for pattern in self._plain)
 
     def compile(self, names: tuple[str, ...]) -> None:
         """Make the expressions ready."""

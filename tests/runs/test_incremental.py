@@ -89,6 +89,37 @@ def test_the_same_size_and_time_do_not_hide_a_change(gathered):
     assert gathered.losses()[0] == 5
 
 
+def test_a_folder_that_has_not_changed_is_not_listed(gathered, monkeypatch):
+    first = gathered()
+    listed = []
+    real = results.survey
+    monkeypatch.setattr(results, "survey", lambda folder: listed.append(folder) or real(folder))
+    assert gathered() == first
+    assert listed == []
+    gathered.write(1, "acc 1\n", name="b.metrics")
+    gathered.write(2, "acc 2\n", name="lightning_logs/version_0/metrics.csv")
+    assert [metrics.last.get("acc") for metrics in gathered()] == [None, 1, 2]
+    assert [int(folder[-6:]) for folder in listed] == [1, 2]
+    gathered.write(2, "acc\n3\n", name="lightning_logs/version_1/metrics.csv")
+    assert [metrics.last.get("acc") for metrics in gathered()] == [None, 1, 3]
+
+
+def test_a_folder_that_was_young_is_listed_once_more(gathered, monkeypatch):
+    gathered.later_s = 0.0
+    first = gathered()
+    gathered.later_s = 10.0
+    gathered()
+    monkeypatch.setattr(results, "survey", pytest.fail)
+    assert gathered() == first
+
+
+def test_a_file_that_is_replaced_by_renaming(gathered):
+    gathered()
+    gathered.write(1, gathered.path(1).read_text().replace("1", "6"), name="new")
+    gathered.path(1, "new").rename(gathered.path(1))
+    assert gathered.losses() == [0, 6, 2]
+
+
 def test_a_file_that_is_gone_is_gone(gathered):
     gathered()
     gathered.path(0).unlink()
