@@ -119,7 +119,14 @@ def test_a_released_lock_is_of_no_use(run):
         lock.check()
 
 
-def test_twenty_processes_lose_no_update(run, tmp_path):
+@pytest.fixture(params=["flock", "no flock"])
+def any_file_system(request, monkeypatch):
+    """With flock, and as on a file system that has none; processes that are forked see the same."""
+    if request.param == "no flock":
+        monkeypatch.setattr(fcntl, "flock", lambda *_: (_ for _ in ()).throw(OSError(errno.ENOTSUP, "no flock")))
+
+
+def test_twenty_processes_lose_no_update(run, tmp_path, any_file_system):
     counter = tmp_path / "counter"
     counter.write_text("0")
     processes = [fork.Process(target=lock_programs.count_up, args=(run.root, counter, 4)) for _ in range(20)]
@@ -132,7 +139,7 @@ def test_twenty_processes_lose_no_update(run, tmp_path):
     assert take(run) == 81
 
 
-def test_killed_holders_lose_nothing_and_let_nobody_in_beside_them(run, tmp_path):
+def test_killed_holders_lose_nothing_and_let_nobody_in_beside_them(run, tmp_path, any_file_system):
     rng = random.Random(7)  # noqa: S311 - chooses whom to kill
     names = (f"p{number}" for number in itertools.count())
     notes: dict[str, Path] = {}
