@@ -86,6 +86,8 @@ def settle(site: Site) -> Waits:
     assert not unsure or "cancelled" in states, f"arrays that nobody is sure of: {unsure}"
     problems = [problem for problem in reading.problems if "torn" not in problem and "line is damaged" not in problem]
     assert not problems, problems
+    verified = site("verify")
+    assert verified.code == 0 or reading.problems, verified.said
     logs = "".join(path.read_text() for path in site.run.glob("arrays/*/elements.log"))
     assert "hpcsweep: " not in logs, f"the elements complain: {logs}"
 
