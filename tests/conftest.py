@@ -34,7 +34,13 @@ for number in (signal.SIGHUP, signal.SIGQUIT, signal.SIGTERM):
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
-    parser.addoption("--every-step", action="store_true", help="kill commands at each of their steps, not only at some (long)")
+    parser.addoption("--every-step", action="store_true", help="kill commands and tasks at each of their steps, not only at some")
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """The tests of the runner are told by their environment."""
+    if config.getoption("every_step"):
+        os.environ["HPCSWEEP_TEST_EVERY_POINT"] = "1"
 
 
 @pytest.fixture
