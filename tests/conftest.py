@@ -34,7 +34,9 @@ for number in (signal.SIGHUP, signal.SIGQUIT, signal.SIGTERM):
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
-    parser.addoption("--every-step", action="store_true", help="kill commands and tasks at each of their steps, not only at some")
+    parser.addoption(
+        "--every-step", action="store_true", help="kill commands and tasks at each of their steps, not only at some"
+    )
 
 
 def pytest_configure(config: pytest.Config) -> None:
