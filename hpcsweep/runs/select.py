@@ -62,14 +62,15 @@ def _tasks_of_job(match: re.Match[str], part: str, ledger: Ledger) -> Iterable[i
     if not arrays:
         known = ", ".join(sorted({job for array in ledger.arrays.values() for job in array.jobs}))
         raise HpcsweepError(f"{part} is no job of this run", f"its jobs are {known}" if known else "it has no jobs yet")
+    array = arrays[-1]  # a scheduler that has lost its memory may give an id twice
     named = match["one"] or match["many"]
     try:
-        elements = _numbers_below(arrays[0].size, named)
+        elements = _numbers_below(array.size, named)
     except ValueError as error:
         raise HpcsweepError(f"{part}: {error}", _HINT) from None
     if elements is None:
-        raise HpcsweepError(f"job {match['job']} has no element {named}: its elements are 0-{arrays[0].size - 1}")
-    return [arrays[0].tasks[element] for element in elements]
+        raise HpcsweepError(f"job {match['job']} has no element {named}: its elements are 0-{array.size - 1}")
+    return [array.tasks[element] for element in elements]
 
 
 def parse_states(text: str) -> frozenset[State]:

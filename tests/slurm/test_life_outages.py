@@ -72,10 +72,10 @@ def test_preempted_and_requeued_is_a_restart(users_site: Site):
 
 
 @pytest.fixture(scope="module")
-def cut_off(slurm, users_site: Site) -> tuple[Life, Life, str]:
+def cut_off(slurm, users_site: Site) -> Iterator[tuple[Life, Life, str]]:
     """Two runs whose node is lost: one that may be requeued, one that may not. And a node that is well.
 
-    Its slurmd is gone, and as far as the controller knows so is all that ran there. In fact the programs run on.
+    Its slurmd hangs, and as far as the controller knows all that ran there is gone. In fact the programs run on.
     """
     again = users_site.submit("again", GATED + "space: {x: [1]}\nslurm: {exclude: 'n1,n4', requeue: true}\n")
     await_programs(again, 1)
@@ -83,8 +83,8 @@ def cut_off(slurm, users_site: Site) -> tuple[Life, Life, str]:
     assert node in ("n2", "n3")
     once = users_site.submit("once", GATED + f"space: {{x: [1]}}\nslurm: {{nodelist: {node}, no-requeue: true}}\n")
     await_programs(once, 1)
-    os.kill(slurm.daemon_pid(f"slurmd-{node}"), signal.SIGKILL)
-    return again, once, node
+    with stopped(slurm.daemon_pid(f"slurmd-{node}")):
+        yield again, once, node
 
 
 def test_the_death_of_a_node_is_seen(cut_off):
@@ -173,14 +173,20 @@ def test_a_controller_that_hangs(slurm, users_site: Site, await_that):
     assert uncertain.arrays_on_disk() == 1
 
 
-def test_what_ran_on_a_dead_node_runs_elsewhere(cut_off):
-    """The old incarnation is still there, and counts for nothing."""
-    again, _, _ = cut_off
+def test_what_ran_on_a_dead_node_runs_elsewhere(slurm, cut_off, await_that):
+    """The old incarnation is still there, and counts for nothing: also when its node is back and it has come to its end."""
+    again, _, node = cut_off
     again.await_status(lambda status: status["tasks"][0]["state"] == "done", "it was restarted elsewhere", 300)
     assert again.starts("starts-again") == {"0 1 0": 1, "0 1 1": 1}
     assert again.task(0)["attempt"] == 1
     assert [row["value"] for row in again.rows()] == ["11"]
     again.await_end()
+    os.kill(slurm.daemon_pid(f"slurmd-{node}"), signal.SIGCONT)
+    events = again.path / "arrays/001/events"
+    await_that(lambda: (events / "0.1.late.r0").exists(), "the old one has left its end aside")
+    assert again.states() == ["done"]
+    assert len(list(events.glob("0.1.done.*"))) == 1
+    assert again.starts("starts-again") == {"0 1 0": 1, "0 1 1": 1}
 
 
 def test_what_nobody_can_say_is_lost(slurm, unaccounted):
