@@ -14,9 +14,9 @@ from hpcsweep.events import FINALLY
 from hpcsweep.fold import Evidence, Fold
 from hpcsweep.ledger import Array
 from hpcsweep.ranges import format_ranges
-from hpcsweep.runs.advance import record_what_is_known
 from hpcsweep.runs.endings import end_attempts, names_of
 from hpcsweep.runs.facts import make_tag, make_uid
+from hpcsweep.runs.known import record_what_is_known
 from hpcsweep.runs.observe import list_array_events, observe
 from hpcsweep.runs.run import Run
 from hpcsweep.runs.turn import Turn

@@ -14,9 +14,9 @@ from hpcsweep.fold import Fold
 from hpcsweep.ledger import Array
 from hpcsweep.model import Completed
 from hpcsweep.ranges import format_ranges
-from hpcsweep.runs.advance import record_what_is_known
 from hpcsweep.runs.endings import end_attempts, names_of
 from hpcsweep.runs.feed import live_feeder
+from hpcsweep.runs.known import record_what_is_known
 from hpcsweep.runs.observe import observe
 from hpcsweep.runs.run import Run
 from hpcsweep.runs.turn import Turn
