@@ -20,6 +20,11 @@ class HpcsweepError(Exception):
         self.message = message
         self.hint = hint
 
+    @property
+    def __notes__(self) -> list[str]:
+        """What a traceback shows below the message, for those who call this from Python."""
+        return [f"hint: {self.hint}"] if self.hint else []
+
 
 class UsageError(HpcsweepError):
     """The command line itself is wrong."""

@@ -5,9 +5,10 @@ from __future__ import annotations
 import argparse
 
 from hpcsweep.cli import options
-from hpcsweep.cli.changing import raise_unsettled, tell_report, turn_of
+from hpcsweep.cli.changing import tell_report, turn_of
 from hpcsweep.runs.advance import advance
 from hpcsweep.runs.run import open_run
+from hpcsweep.runs.unsettled import raise_unsettled
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:

@@ -7,7 +7,6 @@ from contextlib import AbstractContextManager
 from typing import TYPE_CHECKING
 
 from hpcsweep import output
-from hpcsweep.errors import HpcsweepError, SchedulerUnreachable
 from hpcsweep.runs.advance import Report
 from hpcsweep.runs.run import Run
 from hpcsweep.runs.turn import Turn, open_turn
@@ -20,29 +19,6 @@ if TYPE_CHECKING:
 def turn_of(run: Run, wait_lock: float, command: str) -> AbstractContextManager[Turn]:
     """Hold the run's lock for one command."""
     return open_turn(run, wait_s=wait_lock, command=command)
-
-
-def raise_unsettled(run: Run, report: Report) -> None:
-    """Say by the exit code what could not be done now.
-
-    Raises:
-        SchedulerUnreachable: the scheduler was silent, or did not confirm a submission.
-        HpcsweepError: it refused a submission, and waiting does not cure that.
-    """
-    message = report.fold.evidence.live_message if report.fold is not None else ""
-    if message:
-        raise SchedulerUnreachable(f"the scheduler did not answer: {message}", f"later: hpcsweep advance {run.handle}")
-    if report.uncertain:
-        text = f"{run.name}: the scheduler did not confirm what was submitted: {report.uncertain[0][1]}"
-        raise SchedulerUnreachable(text, f"nothing is lost, and nothing runs twice; hpcsweep advance {run.handle} settles it")
-    refusals = [refused for _number, refused in report.refused if not refused.curable]
-    if refusals:
-        hint = (
-            f"{refusals[0].hint}; then: hpcsweep advance {run.handle}"
-            if refusals[0].hint
-            else f"then: hpcsweep advance {run.handle}"
-        )
-        raise HpcsweepError(f"{run.name}: {len(refusals)} submissions were refused: {refusals[0].message}", hint)
 
 
 def tell_rest(run: Run, report: Report, *, is_fed: bool, is_watched: bool) -> None:

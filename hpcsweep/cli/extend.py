@@ -7,11 +7,12 @@ import json
 
 from hpcsweep import output
 from hpcsweep.cli import options
-from hpcsweep.cli.changing import raise_unsettled, tell_report, tell_warnings, turn_of
+from hpcsweep.cli.changing import tell_report, tell_warnings, turn_of
 from hpcsweep.runs.advance import advance
 from hpcsweep.runs.extend import Additions, check_settings, check_tasks, extend, find_additions, read_points
 from hpcsweep.runs.prepare import SweepOptions
 from hpcsweep.runs.run import Run, open_run
+from hpcsweep.runs.unsettled import raise_unsettled
 
 _MOST_SHOWN = 5
 

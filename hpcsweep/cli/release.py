@@ -6,10 +6,11 @@ import argparse
 
 from hpcsweep import output
 from hpcsweep.cli import options
-from hpcsweep.cli.changing import raise_unsettled, tell_report, turn_of
+from hpcsweep.cli.changing import tell_report, turn_of
 from hpcsweep.runs.advance import advance
 from hpcsweep.runs.control import set_hold
 from hpcsweep.runs.run import open_run
+from hpcsweep.runs.unsettled import raise_unsettled
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:

@@ -6,13 +6,14 @@ import argparse
 
 from hpcsweep import output
 from hpcsweep.cli import options
-from hpcsweep.cli.changing import raise_unsettled, tell_report, turn_of
+from hpcsweep.cli.changing import tell_report, turn_of
 from hpcsweep.errors import SchedulerUnreachable
 from hpcsweep.runs.advance import advance
 from hpcsweep.runs.control import mark_resubmit
 from hpcsweep.runs.observe import observe
 from hpcsweep.runs.run import open_run
 from hpcsweep.runs.select import is_finally_to_resubmit, parse_states, parse_tasks, tasks_to_resubmit
+from hpcsweep.runs.unsettled import raise_unsettled
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:

@@ -6,8 +6,9 @@ import argparse
 
 from hpcsweep import output
 from hpcsweep.cli import options
-from hpcsweep.cli.changing import raise_unsettled, tell_report, tell_rest, tell_warnings
+from hpcsweep.cli.changing import tell_report, tell_rest, tell_warnings
 from hpcsweep.runs.prepare import SweepOptions, prepare, read_sweep
+from hpcsweep.runs.unsettled import raise_unsettled
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:

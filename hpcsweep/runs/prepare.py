@@ -51,9 +51,18 @@ def read_sweep(path: str, options: SweepOptions, *, needs_command: bool = True) 
     Raises:
         HpcsweepError: all that is wrong with it.
     """
+    return parse_sweep(read_sweep_bytes(path), path, options, needs_command=needs_command)
+
+
+def parse_sweep(text: bytes, path: str, options: SweepOptions, *, needs_command: bool = True) -> Sweep:
+    """As ``read_sweep``, of a text; ``path`` is what it is called, and what its paths are relative to.
+
+    Raises:
+        HpcsweepError: all that is wrong with it.
+    """
     files = configuration_files()
     sweep = load_sweep(
-        read_sweep_bytes(path),
+        text,
         path,
         profiles=files,
         profile=options.profile,

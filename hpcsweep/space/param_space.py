@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, KeysView, Mapping, Sequence
 from copy import deepcopy
 from hashlib import sha256
 from itertools import count
@@ -11,14 +11,24 @@ from typing import Any, overload
 from hpcsweep.space.composites import REP, Product, Replicate, Sum, Zip
 from hpcsweep.space.identity import canonical
 from hpcsweep.space.leaves import Distribution, Rows, Values
-from hpcsweep.space.node import Node, Point, SpaceError
+from hpcsweep.space.lookup import has_point, values_of
+from hpcsweep.space.node import Node, SpaceError
+from hpcsweep.space.node import Point as PlainPoint
+from hpcsweep.space.point import Point
 
 _MAX_LISTED = 1_000_000
 _MAX_REJECTED_IN_A_ROW = 100_000
 
 
+class NoSuchParameter(SpaceError, KeyError):
+    """``space["x"]`` where no point has an x."""
+
+    def __str__(self) -> str:
+        return self.message
+
+
 class ParamSpace:
-    """An algebra of parameter points. Points are plain dicts; a space is immutable.
+    """An algebra of parameter points, each a :class:`Point`; a space is immutable.
 
     ``ParamSpace(lr=[0.1, 0.01], epochs=30)`` multiplies its names: a list, tuple, range, array or other iterable gives
     alternatives, anything else (a text too) is a constant. One list as a single value is ``layers=[[64, 64]]``. Names that
@@ -29,7 +39,8 @@ class ParamSpace:
     * ``3 * a``, ``a * 3``: each point three times, told apart by the name ``rep``: 0, 1, 2. Counts multiply, and a block of
       a sum without a count has ``rep`` 0 where others have one.
 
-    ``len``, indexing and slicing are arithmetic; iteration is lazy; nothing is ever enumerated to be counted. Equal points are
+    ``len``, indexing, slicing and ``in`` are arithmetic; iteration is lazy; nothing is ever enumerated to be counted.
+    ``space["lr"]`` are the values that ``lr`` takes. Equal points are
     kept (``len(a + a) == 2 * len(a)``); a sweep drops them.
 
     Raises:
@@ -76,11 +87,27 @@ class ParamSpace:
     def __iter__(self) -> Iterator[Point]:
         return map(_own, self._node)
 
+    def keys(self) -> KeysView[str]:
+        """All names that may occur in a point, in their order."""
+        return dict.fromkeys(self.names).keys()
+
+    def __contains__(self, item: object) -> bool:
+        """Whether a mapping is one of the points, or a text one of the names."""
+        if isinstance(item, str):
+            return item in self.names
+        return isinstance(item, Mapping) and has_point(self._node, item)
+
     @overload
     def __getitem__(self, index: int) -> Point: ...
     @overload
     def __getitem__(self, index: slice) -> list[Point]: ...
-    def __getitem__(self, index: int | slice) -> Point | list[Point]:
+    @overload
+    def __getitem__(self, index: str) -> list[Any]: ...
+    def __getitem__(self, index: int | slice | str) -> Point | list[Point] | list[Any]:
+        if isinstance(index, str):
+            if index not in self.names:
+                raise NoSuchParameter(f"there is no parameter {index!r}: there are {', '.join(self.names) or 'none'}")
+            return deepcopy(list(values_of(self._node, index)))
         if isinstance(index, slice):
             return [_own(point) for point in self._node[index]]
         return _own(self._node[index])
@@ -210,12 +237,9 @@ def _plain(value: Any) -> Any:
     return value
 
 
-def _own(point: Point) -> Point:
-    """The point with its own copies of lists and mappings, so that changing it does not change the space."""
-    for name, value in point.items():
-        if isinstance(value, list | dict):
-            point[name] = deepcopy(value)
-    return point
+def _own(point: PlainPoint) -> Point:
+    """The point with its own copies of lists and mappings, so that changing these does not change the space."""
+    return Point({name: deepcopy(value) if isinstance(value, list | dict) else value for name, value in point.items()})
 
 
 def _distinct(points: Iterable[Point]) -> Iterator[Point]:
