@@ -38,7 +38,10 @@ class Table:
         return [row[place] for row in self.rows]
 
     def to_pandas(self) -> pd.DataFrame:
-        """A data frame in which ints stay ints and booleans stay booleans where a value is missing (Int64, boolean)."""
+        """A data frame in which ints stay ints and booleans stay booleans where a value is missing (Int64, boolean).
+
+        Its ``attrs`` say which columns are what, and what was odd.
+        """
         import pandas as pd  # noqa: PLC0415 - half a second that only notebooks need
 
         columns = list(zip(*self.rows, strict=True)) or [() for _ in self.columns]
@@ -46,6 +49,9 @@ class Table:
             pd.Series(list(values), dtype=_dtype(values), name=name) for name, values in zip(self.columns, columns, strict=True)
         ]
         frame: pd.DataFrame = pd.concat(series, axis="columns") if series else pd.DataFrame()
+        frame.attrs.update(
+            params=list(self.params), replicates=list(self.replicates), metrics=list(self.metrics), notes=list(self.notes)
+        )
         return frame
 
 

@@ -7,7 +7,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from hpcsweep.api.run import Run, open_run
-from hpcsweep.results import Table
 from hpcsweep.runs.results import gather_run
 from hpcsweep.runs.tables import Wanted, best_table, has_replicates, results_table
 
@@ -61,7 +60,7 @@ def metrics(  # noqa: PLR0913 - each is one wish
         sort=sort,
         columns=_joined(columns),
     )
-    return _frame(results_table(_opened(run), wanted, _gatherer(is_fresh=fresh)))
+    return results_table(_opened(run), wanted, _gatherer(is_fresh=fresh)).to_pandas()
 
 
 def best(  # noqa: PLR0913 - each is one wish
@@ -93,7 +92,7 @@ def best(  # noqa: PLR0913 - each is one wish
     runs = _opened(run)
     is_aggregated = not each and (over is not None or has_replicates(runs))
     wanted = Wanted(objective=objective, is_aggregated=is_aggregated, over=_joined(over), where=where, columns=_joined(columns))
-    return _frame(best_table(runs, wanted, most=n, by=_joined(by)))
+    return best_table(runs, wanted, most=n, by=_joined(by)).to_pandas()
 
 
 def plot(
@@ -125,14 +124,6 @@ def plot(
     if isinstance(data, Run | str | Path | list | tuple):
         frame = metrics(data, steps=names == ["step"])
     return draw(frame, names, _listed(y), colour=colour, title=title)
-
-
-def _frame(table: Table) -> pd.DataFrame:
-    frame = table.to_pandas()
-    frame.attrs.update(
-        params=list(table.params), replicates=list(table.replicates), metrics=list(table.metrics), notes=list(table.notes)
-    )
-    return frame
 
 
 def _opened(run: Runs) -> list[OpenedRun]:

@@ -17,6 +17,7 @@ COMMANDS: dict[str, str] = {
     "logs": "what tasks printed",
     "collect": "one table of all parameters and results",
     "best": "the best tasks or points by the objective",
+    "plot": "pictures of the results",
     "extend": "add the points of a sweep file that a run does not have yet",
     "resubmit": "run again what did not work",
     "cancel": "cancel a run or some of its tasks",

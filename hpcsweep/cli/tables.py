@@ -49,12 +49,22 @@ def add_forms(parser: argparse.ArgumentParser) -> None:
 
 def add_choice(parser: argparse.ArgumentParser) -> None:
     """Which rows and columns, and what counts."""
-    parser.add_argument("--where", metavar="EXPR", help="only rows for which it holds: \"lr < 0.1 and state == 'done'\"")
+    add_where(parser)
     parser.add_argument("--columns", metavar="LIST", help="only these columns, in this order: task,lr,val_* (patterns too)")
+    add_objective(parser)
+    parser.add_argument("--over", metavar="LIST", help="average over these parameters too, like over replicates")
+
+
+def add_where(parser: argparse.ArgumentParser) -> None:
+    """Which rows."""
+    parser.add_argument("--where", metavar="EXPR", help="only rows for which it holds: \"lr < 0.1 and state == 'done'\"")
+
+
+def add_objective(parser: argparse.ArgumentParser) -> None:
+    """What counts."""
     parser.add_argument(
         "--objective", metavar="X", help="what counts, instead of the sweep file's: val_loss:min, val_loss:last:min"
     )
-    parser.add_argument("--over", metavar="LIST", help="average over these parameters too, like over replicates")
 
 
 def add_fresh(parser: argparse.ArgumentParser) -> None:

@@ -77,21 +77,21 @@ def plan_panels(frame: pd.DataFrame, x: Sequence[str] | None, y: Sequence[str] |
     ys = [_find_metric(frame, name) for name in y] if y else _default_y(frame)
     if not xs or not ys:
         raise HpcsweepError(f"there is nothing to draw: no {'parameter that varies' if not xs else 'metric'}", "name x and y")
+    if colour is not None and xs != ["step"]:
+        colour = colour_column(frame, xs, colour) or AUTO
     panels = [[_panel(frame, one, other, colour) for one in xs] for other in ys]
     if not any(panel.series for row in panels for panel in row):
         raise HpcsweepError(f"there is nothing to draw: no row has a number for {', '.join(ys)}", "look at the column `reason`")
     return panels
 
 
-def colour_column(frame: pd.DataFrame, x: str, colour: str | None) -> str | None:
+def colour_column(frame: pd.DataFrame, xs: Sequence[str], colour: str) -> str | None:
     """The column whose values are colours: the one that is named, else that which tells the blocks of a sum apart."""
-    if colour is None:
-        return None
     if colour != AUTO:
         return _find(frame, colour)
-    for name in _params(frame):
-        if name == x or name in _replicates(frame):
-            continue
+    names = [name for name in _params(frame) if name not in _replicates(frame)]
+    others = [name for name in names if name not in xs]
+    for name in [*others, *(name for name in names if name in xs and len(xs) > 1)]:
         values = {_text(value) for value in frame[name] if not _is_missing(value)}
         is_word = any(isinstance(value, str | bool) for value in frame[name] if not _is_missing(value))
         if is_word and 2 <= len(values) <= _MOST_COLOURS:
@@ -123,11 +123,11 @@ def _panel(frame: pd.DataFrame, x: str, y: str, colour: str | None) -> Panel:
             name,
             [(place, value, spread) for place, (_, value, group, spread) in zip(places, rows, strict=True) if group == name],
             has_dots=not is_curve and len(rows) <= _MOST_DOTS,
-            shift=0.0 if len(names) == 1 else 0.5 * (k / (len(names) - 1) - 0.5),
+            shift=0.0 if len(names) == 1 or x in named_by else 0.5 * (k / (len(names) - 1) - 0.5),
         )
         for k, name in enumerate(names)
     ]
-    note = _note(frame, x, named_by, series, std_name)
+    note = _note(frame, x, groups, series, std_name)
     return Panel(x=x, y=y, series=series, labels=labels, is_curve=is_curve, note=note, named_by=named_by)
 
 
@@ -165,9 +165,8 @@ def _groups(frame: pd.DataFrame, x: str, colour: str | None, *, is_curve: bool) 
         if not names:
             return [""] * len(frame), ()
         return [_words(names, row) for row in frame[names].itertuples(index=False)], tuple(names)
-    name = colour_column(frame, x, colour)
-    if name is not None:
-        return [_text(value) if not _is_missing(value) else f"no {name}" for value in frame[name]], (name,)
+    if colour is not None and colour != AUTO:
+        return [_text(value) if not _is_missing(value) else f"no {colour}" for value in frame[colour]], (colour,)
     if colour is None:
         return [""] * len(frame), ()
     # Blocks of a sum have different parameters.
@@ -181,15 +180,15 @@ def _groups(frame: pd.DataFrame, x: str, colour: str | None, *, is_curve: bool) 
     return (groups, ()) if 2 <= len(set(groups)) <= _MOST_COLOURS else ([""] * len(frame), ())
 
 
-def _note(frame: pd.DataFrame, x: str, named_by: Sequence[str], series: Sequence[Series], std_name: str | None) -> str:
+def _note(frame: pd.DataFrame, x: str, groups: Sequence[str], series: Sequence[Series], std_name: str | None) -> str:
     """What the mean is over, and what the band is."""
     if std_name is not None:
         return "mean with the standard deviation over replicates"
     if not any(low is not None for one in series for low in one.low):
         return ""
-    over = [name for name in _params(frame) if name not in {x, *named_by} and _varies(frame, name)]
-    runs = ["run"] if "run" in frame.columns and _varies(frame, "run") else []
-    return f"mean with the standard deviation over {', '.join([*over, *runs]) or 'what is equal'}"
+    names = [name for name in (*_params(frame), "run") if name != x and name in frame.columns]
+    over = [name for name in names if len({*zip(groups, map(_text, frame[name]), strict=True)}) > len(set(groups))]
+    return f"mean with the standard deviation over {', '.join(over) or 'equal points'}"
 
 
 def _default_x(frame: pd.DataFrame) -> list[str]:

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from hpcsweep.errors import HpcsweepError
-from hpcsweep.plots.data import AUTO, Panel, Series, colour_column, plan_panels
+from hpcsweep.plots.data import AUTO, Panel, Series, plan_panels
 from hpcsweep.plots.scales import choose_scale
 
 if TYPE_CHECKING:
@@ -44,7 +44,7 @@ def draw(
         for m, panel in enumerate(row):
             _draw_panel(grid[k][m], panel, has_y_label=m == 0, has_x_label=k == rows - 1)
         _scale_y(grid[k][0], row)
-    _draw_legend(figure, grid, panels, colour_column(frame, panels[0][0].x, colour))
+    _draw_legend(figure, grid, panels)
     if title:
         figure.suptitle(title, fontsize=11)
     note = panels[0][0].note
@@ -53,13 +53,21 @@ def draw(
     return figure
 
 
-def _figure_class() -> Any:
+def import_matplotlib() -> Any:
+    """The class of figures.
+
+    Raises:
+        HpcsweepError: matplotlib is not there.
+    """
     try:
         from matplotlib.figure import Figure  # noqa: PLC0415 - slow to import
     except ImportError as error:
         raise HpcsweepError("plots need matplotlib, which is not there", "pip install 'hpcsweep[plot]'") from error
+    return Figure
 
-    class SweepFigure(Figure):
+
+def _figure_class() -> Any:
+    class SweepFigure(import_matplotlib()):  # type: ignore[misc] # imported where it is used
         """A figure that a notebook shows by itself, whatever its backend."""
 
         def _repr_png_(self) -> bytes:
@@ -154,7 +162,8 @@ def _colour(number: int, count: int) -> Any:
     return colormaps["viridis"](number / (count - 1) * 0.92)
 
 
-def _draw_legend(figure: Figure, grid: Any, panels: Sequence[Sequence[Panel]], name: str | None) -> None:
+def _draw_legend(figure: Figure, grid: Any, panels: Sequence[Sequence[Panel]]) -> None:
+    named_by = panels[0][0].named_by
     found: dict[str, Any] = {}
     for row, drawn in zip(grid, panels, strict=True):
         for axes, panel in zip(row, drawn, strict=True):
@@ -171,7 +180,7 @@ def _draw_legend(figure: Figure, grid: Any, panels: Sequence[Sequence[Panel]], n
         [found[label] for label in labels],
         labels,
         loc="outside right upper",
-        title=name if name in panels[0][0].named_by else None,
+        title=named_by[0] if len(named_by) == 1 and not panels[0][0].is_curve else None,
         fontsize=8,
         title_fontsize=8,
         frameon=False,
