@@ -19,7 +19,7 @@ def frame_of(rows, params, replicates=("seed",), metrics=("val_loss",)):
     return frame
 
 
-def two_blocks(names=True):
+def two_blocks(*, names=True):
     return [
         {"lr": lr, "seed": seed, "momentum": momentum, "val_loss": -math.log10(lr) + seed}
         | ({"optimizer": "sgd" if momentum else "adam"} if names else {})

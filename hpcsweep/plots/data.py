@@ -77,7 +77,7 @@ def plan_panels(frame: pd.DataFrame, x: Sequence[str] | None, y: Sequence[str] |
     ys = [_find_metric(frame, name) for name in y] if y else _default_y(frame)
     if not xs or not ys:
         raise HpcsweepError(f"there is nothing to draw: no {'parameter that varies' if not xs else 'metric'}", "name x and y")
-    if colour is not None and xs != ["step"]:
+    if colour is not None and not _are_steps(frame, xs):
         colour = colour_column(frame, xs, colour) or AUTO
     panels = [[_panel(frame, one, other, colour) for one in xs] for other in ys]
     if not any(panel.series for row in panels for panel in row):
@@ -100,7 +100,7 @@ def colour_column(frame: pd.DataFrame, xs: Sequence[str], colour: str) -> str | 
 
 
 def _panel(frame: pd.DataFrame, x: str, y: str, colour: str | None) -> Panel:
-    is_curve = x in STEP_NAMES and x not in _params(frame)
+    is_curve = _are_steps(frame, [x])
     groups, named_by = _groups(frame, x, colour, is_curve=is_curve)
     mean_name, std_name = (y, None) if y in frame.columns else (f"{y}.mean", f"{y}.std")
     rows = [
@@ -212,6 +212,10 @@ def _params(frame: pd.DataFrame) -> list[str]:
     return [name for name in known if name in frame.columns]
 
 
+def _are_steps(frame: pd.DataFrame, xs: Sequence[str]) -> bool:
+    return all(name in STEP_NAMES and name not in _params(frame) for name in xs)
+
+
 def _looks_measured(name: str) -> bool:
     return any(word in name.lower() for word in ("loss", "acc", "error", "score", "metric.", ".mean", ".std", ".n"))
 
@@ -234,6 +238,10 @@ def _find(frame: pd.DataFrame, name: str) -> str:
         return name
     if f"param.{name}" in frame.columns:
         return f"param.{name}"
+    if name == STEP_NAMES[0]:
+        found = next((other for other in STEP_NAMES if other in frame.columns and other not in _params(frame)), None)
+        if found is not None:
+            return found
     raise _no_column(frame, name)
 
 
@@ -250,7 +258,7 @@ def _no_column(frame: pd.DataFrame, name: str) -> HpcsweepError:
     near = get_close_matches(name, columns, n=2)
     hint = f"did you mean {' or '.join(near)}?" if near else f"the columns are {', '.join(columns)}"
     if name in STEP_NAMES:
-        hint = "learning curves are of metrics(run, steps=True), or hpcsweep plot --steps"
+        hint = "learning curves need files with several rows, and metrics(run, steps=True), or --steps in the shell"
     return HpcsweepError(f"there is no column {name}", hint)
 
 
