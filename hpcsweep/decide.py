@@ -13,6 +13,9 @@ from hpcsweep.model import Request, Settings
 from hpcsweep.room import Ceiling, Rooms
 from hpcsweep.states import FACTS, State
 
+CANCEL_AGAIN_S = 60.0
+"""How long what was cancelled is given to end before it is told so once more; more than the longest usual KillWait."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class Policy:
@@ -70,13 +73,20 @@ class CancelDuplicate:
 
 
 @dataclass(frozen=True, kw_only=True)
+class CancelElements:
+    """Tell once more that these are to end: the `cancel` that asked for it was interrupted, or the scheduler did not take it."""
+
+    elements: Mapping[int, tuple[int, ...]]  # array -> elements
+
+
+@dataclass(frozen=True, kw_only=True)
 class HoldArray:
     """Tell the scheduler to hold an array that waits there although the run is held."""
 
     array: int
 
 
-Action = PlanArray | SubmitAgain | EndAttempts | CancelDuplicate | HoldArray
+Action = PlanArray | SubmitAgain | EndAttempts | CancelDuplicate | CancelElements | HoldArray
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -137,6 +147,9 @@ def decide(fold: Fold, policy: Policy, request_of: Callable[[int], Request], now
     actions: list[Action] = []
     again = _arrays_to_submit_again(fold, policy, now)
     waiting |= _uncertain_reasons(fold, policy, now)
+    still_live = _cancelled_and_live(fold)
+    if still_live and now - ledger.cancelled_at >= min(CANCEL_AGAIN_S, policy.settle_s):
+        actions.append(CancelElements(elements=still_live))
     actions.extend(CancelDuplicate(array=number, job=job) for number, job in find_duplicates(fold))
     cancelled = cancelled_unseen(fold)
     if cancelled:
@@ -319,6 +332,21 @@ def _uncertain_reasons(fold: Fold, policy: Policy, now: float) -> dict[int, str]
             )
             reasons[view.index] = f"{view.reason}; {when}"
     return reasons
+
+
+def _cancelled_and_live(fold: Fold) -> dict[int, tuple[int, ...]]:
+    """Array -> elements that the scheduler has although somebody asked for their end."""
+    found: dict[int, list[int]] = {}
+    for view in _all_views(fold) if fold.ledger.cancelled else ():
+        is_there = view.source == "scheduler" and view.state in (State.PENDING, State.RUNNING, State.SUSPENDED)
+        if (
+            is_there
+            and (view.index, view.attempt) in fold.ledger.cancelled
+            and view.array is not None
+            and view.element is not None
+        ):
+            found.setdefault(view.array, []).append(view.element)
+    return {number: tuple(elements) for number, elements in found.items()}
 
 
 def _arrays_to_hold(fold: Fold) -> list[int]:

@@ -129,6 +129,7 @@ class Ledger:
     current: dict[int, tuple[Array, int]] = field(default_factory=dict)  # task -> its newest array and position there
     wanted: set[int] = field(default_factory=set)  # tasks whose current attempt ended and that shall run again
     cancelled: set[tuple[int, int]] = field(default_factory=set)  # (task, attempt) that somebody asked to cancel
+    cancelled_at: float = 0.0  # when that was last asked for
     withdrawn: set[int] = field(default_factory=set)  # tasks cancelled before they were ever submitted
     revoked: set[tuple[int, int]] = field(default_factory=set)
     is_held: bool = False
@@ -422,6 +423,7 @@ def _settled(ledger: Ledger, event: Mapping[str, Any]) -> None:
 
 
 def _cancel(ledger: Ledger, event: Mapping[str, Any]) -> None:
+    ledger.cancelled_at = float(event["at"])
     for task in _numbers(event["tasks"], ledger.total):
         if task in ledger.wanted or task not in ledger.current:
             ledger.withdrawn.add(task)

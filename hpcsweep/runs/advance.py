@@ -9,6 +9,7 @@ from functools import cached_property
 
 from hpcsweep.decide import (
     CancelDuplicate,
+    CancelElements,
     Decision,
     EndAttempts,
     HoldArray,
@@ -26,6 +27,7 @@ from hpcsweep.fold import Fold
 from hpcsweep.ledger import Array
 from hpcsweep.model import Request
 from hpcsweep.ranges import format_ranges
+from hpcsweep.runs.cancelling import cancel_elements, mark_elements
 from hpcsweep.runs.endings import end_attempts, names_of
 from hpcsweep.runs.feed import feeder_request, leave_feeder
 from hpcsweep.runs.known import record_what_is_known
@@ -139,6 +141,9 @@ class _Act:
                     self.report.notes.append(
                         f"array {array.number:03d} was accepted twice: what waits of job {action.job} is cancelled"
                     )
+                case CancelElements():
+                    errors = cancel_elements(self.turn.run, mark_elements(self.turn.run, self.fold, action.elements))
+                    self.report.notes += [error.message for error in errors]
                 case HoldArray():
                     array = self.turn.run.ledger.arrays[action.array]
                     for job in array.awaited_jobs:

@@ -2,28 +2,24 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import Literal
 
 from hpcsweep.decide import EndAttempts, cancelled_unseen, count_failures, failed_canaries, is_over_limit, policy_of
-from hpcsweep.errors import HpcsweepError, SchedulerUnreachable
+from hpcsweep.errors import HpcsweepError
 from hpcsweep.events import FINALLY
 from hpcsweep.fold import Fold
-from hpcsweep.ledger import Array
-from hpcsweep.model import Completed
 from hpcsweep.ranges import format_ranges
+from hpcsweep.runs.cancelling import cancel_elements, mark_elements, tell
 from hpcsweep.runs.endings import end_attempts, names_of
 from hpcsweep.runs.feed import live_feeder
 from hpcsweep.runs.known import record_what_is_known
 from hpcsweep.runs.observe import observe
 from hpcsweep.runs.run import Run
 from hpcsweep.runs.turn import Turn
-from hpcsweep.schedulers.base import Command
-from hpcsweep.shell import run_command
 from hpcsweep.states import FACTS, State
-from hpcsweep.store import mark_cancel, write_atomically
+from hpcsweep.store import write_atomically
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -66,64 +62,25 @@ def cancel(turn: Turn, fold: Fold, tasks: list[int] | None) -> Cancelled:
     for view in [*live, *([last] if is_last_live and last is not None else [])]:
         if view.array is not None and view.element is not None:
             by_array.setdefault(view.array, []).append(view.element)
-    # What is left of an array is cancelled by one marker and one command, not by one for each of ten thousand elements.
-    left = Counter(view.array for view in fold.views if FACTS[view.state].is_live)
-    some = {number: None if len(elements) >= left[number] else elements for number, elements in by_array.items()}
-    # All markers first: they reach every runner, whatever becomes of the scheduler's commands.
-    for number, elements in some.items():
-        _mark_elements(run, run.ledger.arrays[number], elements)
+    some = mark_elements(run, fold, by_array)
     unseen = cancelled_unseen(Fold(run.ledger, fold.evidence, run.ledger.total))
     end_attempts(turn, fold, EndAttempts(attempts=unseen, leaves_started=True))
-    answers = [_cancel_elements(run, run.ledger.arrays[number], elements) for number, elements in some.items()]
+    answers = cancel_elements(run, some)
     if tasks is None:
-        answers.append(_cancel_feeder(run, fold))
-    for error in filter(None, answers):
+        answers += _cancel_feeder(run, fold)
+    for error in answers:
         raise error
     return Cancelled(withdrawn=withdrawn, signalled=[view.index for view in live], ended=ended)
 
 
-def _mark_elements(run: Run, array: Array, elements: list[int] | None) -> None:
-    tasks = [array.tasks[element] for element in elements or ()]
-    marked = None if elements is None else [(task, array.attempt_of(task)) for task in tasks]
-    events = run.paths.array(array.number).events
-    if events.exists():  # where it was deleted there is nothing to claim, and only the scheduler can end what runs
-        mark_cancel(events, marked)
-
-
-def _cancel_elements(run: Run, array: Array, elements: list[int] | None) -> HpcsweepError | None:
-    """Tell the scheduler; what it said when it did not take it."""
-    # Without a job it is uncertain: whatever of it starts meets the marker, or finds its claim taken.
-    try:
-        for job in array.jobs:
-            _tell(run.scheduler.cancel_cmds(array.tag, job, elements))
-    except HpcsweepError as error:
-        return error
-    return None
-
-
-def _cancel_feeder(run: Run, fold: Fold) -> HpcsweepError | None:
+def _cancel_feeder(run: Run, fold: Fold) -> list[HpcsweepError]:
     """There is nothing left to feed: a feeder that stays would find that, too."""
     feeder = live_feeder(fold)
     try:
-        _tell([] if feeder is None else run.scheduler.cancel_cmds(feeder.tag, feeder.job, None))
+        tell([] if feeder is None else run.scheduler.cancel_cmds(feeder.tag, feeder.job, None))
     except HpcsweepError as error:
-        return error
-    return None
-
-
-def _tell(commands: list[Command]) -> None:
-    for command in commands:
-        completed = run_command(command)
-        if completed.returncode != 0:
-            raise _refusal(completed)
-
-
-def _refusal(completed: Completed) -> HpcsweepError:
-    said = completed.stderr.strip() or completed.stdout.strip() or f"exit code {completed.returncode}"
-    words = " ".join(completed.argv)
-    if completed.returncode is None or "ontact" in said or "timed out" in said or "refused" in said.lower():
-        return SchedulerUnreachable(f"the scheduler is out of reach: {said} ({words})", "try the same command again later")
-    return HpcsweepError(f"{words}: {said}")
+        return [error]
+    return []
 
 
 def set_hold(turn: Turn, action: Literal["hold", "release"]) -> int:
@@ -141,7 +98,7 @@ def set_hold(turn: Turn, action: Literal["hold", "release"]) -> int:
     for number in sorted(pending):
         array = run.ledger.arrays[number]
         for job in array.awaited_jobs:
-            _tell(run.scheduler.hold_cmds(array.tag, job, action))
+            tell(run.scheduler.hold_cmds(array.tag, job, action))
     return len(pending)
 
 
@@ -182,5 +139,5 @@ def throttle(turn: Turn, at_once: int) -> list[int]:
             place, parts = side_by_side.index(array), len(side_by_side)
             share = max(1, at_once // parts + (place < at_once % parts))
         for job in array.awaited_jobs:
-            _tell(run.scheduler.throttle_cmds(array.tag, job, share))
+            tell(run.scheduler.throttle_cmds(array.tag, job, share))
     return [array.number for array in live if array.is_single]

@@ -79,7 +79,7 @@ class Cluster:
 @pytest.fixture
 def cluster(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Cluster:
     made = Cluster(tmp_path, ScriptedSlurm())
-    for module in ("advance", "control", "facts", "feed", "imagine", "limits", "observe", "room"):
+    for module in ("advance", "cancelling", "facts", "feed", "imagine", "limits", "observe", "room"):
         monkeypatch.setattr(f"hpcsweep.runs.{module}.run_command", made.slurm)
     monkeypatch.setattr("hpcsweep.runs.prepare.is_installed", lambda _name: True)
     monkeypatch.setattr("hpcsweep.runs.observe.socket.gethostname", lambda: made.host)

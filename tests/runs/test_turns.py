@@ -131,6 +131,32 @@ class TestCancel:
         assert len(cluster.slurm.told) == 3
         assert all((cluster.run.paths.array(number).events / "cancel").exists() for number in (1, 2, 3))
 
+    def test_what_the_scheduler_did_not_take_is_told_again_by_advance(self, cluster):
+        cluster.submit(THREE)
+        cluster.slurm.is_deaf = True
+        cluster.hpcsweep("cancel", "run-01", code=4)
+        cluster.slurm.is_deaf = False
+        cluster.slurm.told.clear()
+        cluster.hpcsweep("advance")
+        assert cluster.slurm.told == []  # it may be ending
+        cluster.now += 61
+        cluster.hpcsweep("advance")
+        assert [words[1] for words in cluster.slurm.told] == ["70"]
+
+    def test_one_that_was_killed_after_its_wish_is_finished_by_advance(self, cluster, monkeypatch):
+        cluster.submit(THREE)
+
+        def killed(*_arguments):
+            raise KeyboardInterrupt
+
+        with monkeypatch.context() as patch:
+            patch.setattr("hpcsweep.runs.cancelling.mark_cancel", killed)
+            cluster.hpcsweep("cancel", "run-01", "--tasks", "1", code=130)
+        assert cluster.slurm.told == []
+        cluster.hpcsweep("advance", "--now")
+        assert (cluster.run.paths.array(1).events / "1.1.cancel").exists()
+        assert cluster.slurm.told[0][-1] == "70_[1]"
+
 
 class TestThrottle:
     def test_arrays_side_by_side_share_it(self, cluster):
