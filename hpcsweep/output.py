@@ -269,8 +269,15 @@ def next_steps(status: Status, bad: Sequence[TaskView]) -> list[str]:
     if bad:
         steps.append(f"look: hpcsweep logs {run} {bad[0].index}    run again: hpcsweep resubmit {run}")
     elif status.is_finished:
+        again = (
+            f"    run the cancelled again: hpcsweep resubmit {run} --state cancelled"
+            if State.CANCELLED in status.counts
+            else ""
+        )
+        steps.append(f"ended: hpcsweep collect {run} --csv{again}")
+    if status.is_finished and State.UNKNOWN in status.counts:
         steps.append(
-            f"ended: hpcsweep collect {run} --csv    run the cancelled again: hpcsweep resubmit {run} --state cancelled"
+            f"what is damaged: hpcsweep verify {run}    run the unknown again: hpcsweep resubmit {run} --state unknown"
         )
     if not status.is_finished and any(view.state is State.SUBMITTING for view in status.fold.views):
         steps.append(f"settle what is uncertain: hpcsweep advance {run}")

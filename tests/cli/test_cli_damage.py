@@ -36,6 +36,8 @@ class TestEvents:
         code, out, err = call("status", "run-01")
         assert (code, err) == (0, "")
         assert f"{run_dir}/arrays/001/events is not there" in out
+        assert "hpcsweep verify run-01" in out
+        assert "cancelled" not in out
         assert states() == ["unknown"] * 4
         assert "a" in json.loads(call("collect", "run-01", "--json")[1])[0]
         assert call("logs", "run-01", "2")[1] == "2\n"
