@@ -288,6 +288,8 @@ class _Act:
                     event["cluster"] = answer.cluster
                 self.turn.write(event)
                 self.report.submitted.append((array.number, answer.job, len(elements or array.tasks)))
+                for element in range(array.size) if elements is None else elements:
+                    self.report.waiting.pop(array.tasks[element], None)  # it is uncertain no more
                 if answer.warning:
                     self.report.notes.append(answer.warning)
             case Refused():

@@ -144,11 +144,12 @@ class TestForgotten:
         cluster.hpcsweep("advance")
         assert sizes(cluster) == {"71": [0, 1, 2]}
 
-    def test_in_a_hurry_at_once(self, cluster):
+    def test_in_a_hurry_at_once(self, cluster, capsys):
         cluster.submit(THREE)
         cluster.slurm.forget("70")
         cluster.hpcsweep("advance", "--now")
         assert sizes(cluster) == {"71": [0, 1, 2]}
+        assert "wait" not in capsys.readouterr().out
 
     def test_an_id_that_was_given_to_another_job_is_not_believed_and_not_cancelled(self, cluster):
         cluster.submit(THREE)
