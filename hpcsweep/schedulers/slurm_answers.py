@@ -55,7 +55,8 @@ _MAX_ELEMENTS = 4_000_001
 # The request may have been received, or its answer lost: the submission may exist.
 _LOST_CONTACT = re.compile(
     r"timed out|unable to contact|connection (refused|reset|failure)|connect failure|zero bytes|communication"
-    r"|unexpected message|i/o error|authentication|munge|credential|standby",
+    r"|unexpected message|message (send|receive) failure|message length|header lengths|i/o error|authentication|munge|credential"
+    r"|standby|unspecified error|broken pipe|connection abort|not connected|no route to host|network is unreachable",
     re.IGNORECASE,
 )
 # Nobody was asked: no slurm.conf here, and none to be had from slurmctld.
@@ -129,7 +130,8 @@ def read_submission(completed: Completed) -> Submitted | Refused | Uncertain:
             return Submitted(job=match[1], cluster=match[2] or match[3], warning="\n".join(said))
     if completed.returncode is None:
         return Uncertain(message=f"sbatch gave no answer within {completed.elapsed_s:.0f} s")
-    text = "\n".join(said) or f"sbatch ended with exit code {completed.returncode} and said nothing"
+    told = "printed no job's id" if completed.stdout.strip() else "said nothing"
+    text = "\n".join(said) or f"sbatch ended with exit code {completed.returncode} and {told}"
     if completed.returncode == 1 and _NO_CONFIGURATION.search(text):
         hint = "is this a login node, and does SLURM_CONF point to a file? `--scheduler local` runs on this machine"
         return Refused(message=text, hint=hint, curable=True, is_unreachable=True)

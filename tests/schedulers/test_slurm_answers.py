@@ -67,12 +67,22 @@ def test_a_lost_answer_is_uncertain(recorded, name):
         ("", -9),
         ("sbatch: error: Batch job submission failed: Zero Bytes were transmitted or received", 1),
         ("sbatch: error: Batch job submission failed: Unexpected message received", 1),
+        ("sbatch: error: Batch job submission failed: Message receive failure", 1),
+        ("sbatch: error: Batch job submission failed: Header lengths are longer than data received", 1),
+        ("sbatch: error: Batch job submission failed: Insane message length", 1),
+        ("sbatch: error: Batch job submission failed: Unspecified error", 1),
+        ("sbatch: error: Batch job submission failed: Broken pipe", 1),
         ("sbatch: error: Munge encode failed: Failed to access munge.socket.2", 1),
         ("a wrapper of the site that says something new", 1),
     ],
 )
 def test_what_may_have_been_accepted_is_uncertain(printed, stderr, returncode):
     assert isinstance(SLURM.parse_submit(printed("", stderr, returncode)), Uncertain)
+
+
+def test_an_answer_without_an_id_is_uncertain_and_not_called_silence(printed):
+    answer = SLURM.parse_submit(printed("welcome to the cluster"))
+    assert answer == Uncertain(message="sbatch ended with exit code 0 and printed no job's id")
 
 
 @pytest.mark.parametrize(
