@@ -47,8 +47,9 @@ def draw(
     _draw_legend(figure, grid, panels)
     if title:
         figure.suptitle(title, fontsize=11)
-    note = panels[0][0].note
-    if note:
+    notes = list(dict.fromkeys(panel.note for row in panels for panel in row if panel.note))
+    if notes:
+        note = notes[0] if len(notes) == 1 else "mean with the standard deviation over all that differs at one place"
         figure.supxlabel(note, fontsize=7.5, color="#68707a")
     return figure
 
