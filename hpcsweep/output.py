@@ -281,7 +281,7 @@ def next_steps(status: Status, bad: Sequence[TaskView]) -> list[str]:
         )
     if not status.is_finished and any(view.state is State.SUBMITTING for view in status.fold.views):
         steps.append(f"settle what is uncertain: hpcsweep advance {run}")
-    elif not status.is_finished and status.waiting:
+    elif not status.is_finished and (status.waiting or any(view.state is State.NEW for view in status.fold.views)):
         steps.append(f"go on when it can: hpcsweep advance {run}")
     if status.has_objective and any(FACTS[state].is_success for state in status.counts):
         steps.append(f"the best so far: hpcsweep best {run}")

@@ -14,6 +14,7 @@ from hpcsweep.runs.observe import observe
 from hpcsweep.runs.run import open_run
 from hpcsweep.runs.select import is_finally_to_resubmit, parse_states, parse_tasks, tasks_to_resubmit
 from hpcsweep.runs.unsettled import raise_unsettled
+from hpcsweep.states import State
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -39,10 +40,12 @@ def run(run: str | None, runs_dir: str | None, state: str | None, tasks: str | N
             left = sorted(set(chosen) - set(again))
             if left:
                 words = ", ".join(f"{index} ({fold.views[index].state})" for index in left[:10])
-                output.note(f"left as they are: tasks {words}{' ...' if len(left) > 10 else ''}")
+                output.note(f"left as they are: {words}{' ...' if len(left) > 10 else ''}")
         again_finally = chosen is None and is_finally_to_resubmit(fold, states)
         if not again and not again_finally:
-            output.say(f"{opened.name}: nothing to run again")
+            cancelled = 0 if states or chosen else sum(view.state is State.CANCELLED for view in fold.views)
+            hint = f"; {cancelled} cancelled: hpcsweep resubmit {opened.handle} --state cancelled" if cancelled else ""
+            output.say(f"{opened.name}: nothing to run again{hint}")
             if fold.evidence.live_message:
                 raise SchedulerUnreachable(f"the scheduler did not answer: {fold.evidence.live_message}", "try again later")
             return 0

@@ -36,7 +36,8 @@ def _lines(found: Verification) -> list[str]:
             f"    trust: {finding.trust}",
             f"    do: {finding.cure}",
         ]
-    looked = f"{found.tasks} tasks, {found.arrays} arrays, {found.records} records looked at"
+    counts = ((found.tasks, "task"), (found.arrays, "array"), (found.records, "record"))
+    looked = ", ".join(f"{number} {noun}{'' if number == 1 else 's'}" for number, noun in counts) + " looked at"
     damages = sum(finding.is_damage for finding in found.findings)
     verdict = "sound" if found.is_sound else f"{damages} thing{'s' if damages > 1 else ''} damaged"
     return [*lines, f"{found.run}: {verdict} ({looked})"]

@@ -374,7 +374,7 @@ class TestOthers:
     def test_resubmit_takes_only_what_did_not_work(self, four):
         done = four.run("resubmit", "--tasks", "0-3", "--state", "cancelled,timeout")
         assert "nothing to run again" in done.stdout
-        assert "0 (done)" in done.stderr
+        assert "left as they are: 0 (done)" in done.stderr
         assert "nothing to run again" in four("resubmit", "--tasks", "0,1", "--state", "done,failed")
         four.wait(code=1)
         assert len(four.starts()) == 4

@@ -156,7 +156,7 @@ class TestCancel:
         await_that(lambda: started(user) == [0], "the first runs")
         user("cancel", "run-01")
         user.wait(code=1)
-        assert "nothing to run again" in user("resubmit", "run-01")
+        assert "nothing to run again; 3 cancelled: hpcsweep resubmit run-01 --state cancelled" in user("resubmit", "run-01")
         (user.folder / "go").touch()
         assert "runs again 3" in user("resubmit", "run-01", "--state", "cancelled")
         user.wait()

@@ -45,7 +45,7 @@ def edit(path, change):
 
 def test_a_sound_run(verify, call):
     assert verify() == (0, [])
-    assert call("verify")[1].strip().endswith("(4 tasks, 1 arrays, 8 records looked at)")
+    assert call("verify")[1].strip().endswith("(4 tasks, 1 array, 8 records looked at)")
 
 
 DAMAGES = {

@@ -344,6 +344,13 @@ class TestFeeding:
         cluster.submit(ten(), "--feed")
         assert not cluster.events("feeder")
 
+    def test_what_is_ready_and_not_submitted_is_a_next_step(self, cluster, capsys):
+        cluster.submit(ten("canary: 1\n"))
+        finish(cluster)
+        capsys.readouterr()
+        cluster.hpcsweep("status")
+        assert f"hpcsweep advance {cluster.run.name}" in capsys.readouterr().out
+
     def test_the_rest_after_a_canary_is_submitted_by_it(self, cluster):
         cluster.submit(ten("canary: 1\n"), "--feed")
         assert self.feeder(cluster).waits_for == ["70_0"]
