@@ -45,6 +45,21 @@ def pytest_configure(config: pytest.Config) -> None:
         os.environ["HPCSWEEP_TEST_EVERY_POINT"] = "1"
 
 
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Where the tests run side by side: each file by itself, and all that need the one Slurm in a row, beginning at once."""
+    groups = {item: "slurm" if needs_slurm(item) else str(item.path) for item in items}
+    for item, group in groups.items():
+        item.add_marker(pytest.mark.xdist_group(group))
+    items.sort(key=lambda item: groups[item] != "slurm")
+
+
+def needs_slurm(item: pytest.Item) -> bool:
+    """Whether a test uses the real Slurm."""
+    has_bed = "slurm" in getattr(item, "fixturenames", ())
+    return has_bed or item.get_closest_marker("slurm") is not None or item.path.parent.name == "slurm"
+
+
 @pytest.fixture
 def every_step(pytestconfig: pytest.Config) -> bool:
     """Whether all steps are tried at which something can be killed, or some."""
