@@ -45,13 +45,14 @@ def pytest_configure(config: pytest.Config) -> None:
         os.environ["HPCSWEEP_TEST_EVERY_POINT"] = "1"
 
 
-@pytest.hookimpl(tryfirst=True)
+def pytest_itemcollected(item: pytest.Item) -> None:
+    """Where the tests run side by side: each file by itself, and all that need the one Slurm in a row."""
+    item.add_marker(pytest.mark.xdist_group("slurm" if needs_slurm(item) else item.path.stem))
+
+
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Where the tests run side by side: each file by itself, and all that need the one Slurm in a row, beginning at once."""
-    groups = {item: "slurm" if needs_slurm(item) else str(item.path) for item in items}
-    for item, group in groups.items():
-        item.add_marker(pytest.mark.xdist_group(group))
-    items.sort(key=lambda item: groups[item] != "slurm")
+    """The row that takes longest begins at once."""
+    items.sort(key=lambda item: not needs_slurm(item))
 
 
 def needs_slurm(item: pytest.Item) -> bool:
