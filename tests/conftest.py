@@ -45,20 +45,26 @@ def pytest_configure(config: pytest.Config) -> None:
         os.environ["HPCSWEEP_TEST_EVERY_POINT"] = "1"
 
 
-def pytest_itemcollected(item: pytest.Item) -> None:
-    """Where the tests run side by side: each file by itself, and all that need the one Slurm in a row."""
-    item.add_marker(pytest.mark.xdist_group("slurm" if needs_slurm(item) else item.path.stem))
+def is_of_the_slurm(nodeid: str) -> bool:
+    """Whether a test uses the one real Slurm: ``tests/slurm/...``, or the part of a test for each scheduler."""
+    return nodeid.startswith("tests/slurm/") or "[slurm" in nodeid
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """The row that takes longest begins at once."""
-    items.sort(key=lambda item: not needs_slurm(item))
+    items.sort(key=lambda item: not is_of_the_slurm(item.nodeid))
 
 
-def needs_slurm(item: pytest.Item) -> bool:
-    """Whether a test uses the real Slurm."""
-    has_bed = "slurm" in getattr(item, "fixturenames", ())
-    return has_bed or item.get_closest_marker("slurm") is not None or item.path.parent.name == "slurm"
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config: pytest.Config, log: object) -> object:
+    """Where tests run side by side: each file by itself, and all that need the one Slurm in a row."""
+    from xdist.scheduler import LoadFileScheduling  # noqa: PLC0415 - only where it is used
+
+    class InRows(LoadFileScheduling):
+        def _split_scope(self, nodeid: str) -> str:
+            return "slurm" if is_of_the_slurm(nodeid) else super()._split_scope(nodeid)
+
+    return InRows(config, log)
 
 
 @pytest.fixture
