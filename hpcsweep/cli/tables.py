@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 from hpcsweep import output
 from hpcsweep.cli import options
-from hpcsweep.errors import UsageError
+from hpcsweep.errors import HpcsweepError, UsageError
 from hpcsweep.results import Table
 from hpcsweep.runs.run import Run, open_run
 
@@ -93,11 +93,16 @@ def form_of(form: str | None, target: str | None) -> str:
     """How the table shall be written: as is said, else by the file's ending, else columns.
 
     Raises:
-        HpcsweepError: the ending is none of ours, Parquet is not there, or it would go to a terminal.
+        HpcsweepError: the ending is none of ours, Parquet is not there, or it would go to a terminal; or there can be no
+            such file.
     """
     from hpcsweep import formats  # noqa: PLC0415 - only tables need it
 
     chosen = form or ("table" if target is None else formats.form_of_file(target))
+    if target is not None and Path(target).is_dir():  # this, too, is said before all is read
+        raise HpcsweepError(f"cannot write {target or 'a file without a name'}: it is a folder, not a file")
+    if target is not None and not Path(target).parent.is_dir():
+        raise HpcsweepError(f"cannot write {target}: there is no folder {Path(target).parent}")
     if chosen == "parquet":
         formats.import_parquet()  # said before all is read
         if target is None and sys.stdout.isatty():
