@@ -11,6 +11,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 from hpcsweep.events import FINALLY, Record
+from hpcsweep.jobids import array_id, is_same_job
 from hpcsweep.ledger import NOT_HANDED_OVER, Array, Ledger
 from hpcsweep.schedulers.base import Seen
 from hpcsweep.states import FACTS, State
@@ -397,15 +398,28 @@ def _by_element(answer: Iterable[Seen], ledger: Ledger, evidence: Evidence) -> d
             continue
         owners = evidence.owners.get(array.number, {})
         has_one_job = not owners and not array.more_jobs
-        for element in (0,) if seen.elements is None else seen.elements:
-            job = array.job if has_one_job else owners.get(element, "").partition("_")[0] or array.array_job_of(element)
-            if job is None or seen.job == job:
+        for element in _elements_of(seen, array):
+            job = array.job if has_one_job else _owning_job(owners.get(element), array) or array.array_job_of(element)
+            if job is None or is_same_job(seen.job, job):
                 table[array.number, element] = seen
             else:
                 others.append(((array.number, element), seen))
     for key, seen in others:
         table.setdefault(key, seen)
     return table
+
+
+def _owning_job(owner: str | None, array: Array) -> str | None:
+    return owner if owner is None or array.is_single else array_id(owner)
+
+
+def _elements_of(seen: Seen, array: Array) -> Iterable[int]:
+    """The elements that an answer means, as far as the array has them."""
+    if seen.elements is None:
+        return (0,)
+    if isinstance(seen.elements, range):
+        return seen.elements[: max(0, array.size - seen.elements.start)] if seen.elements.step == 1 else seen.elements
+    return seen.elements
 
 
 def _events_name(array: Array) -> str:

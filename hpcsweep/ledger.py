@@ -7,6 +7,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any, Literal
 
 from hpcsweep.events import FINALLY
+from hpcsweep.jobids import element_id
 from hpcsweep.model import Request
 from hpcsweep.ranges import MOST_NUMBERS, parse_ranges
 from hpcsweep.schedulers.base import Seen
@@ -78,9 +79,9 @@ class Array:
         return next((job for job, elements in reversed(self.more_jobs.items()) if element in elements), self.job)
 
     def job_of(self, element: int) -> str | None:
-        """The scheduler's id of one element, ``4711_3``; of a single job, ``4711``."""
+        """The scheduler's id of one element, ``4711_3`` or ``39[3].pbs``; of a single job, ``4711``."""
         job = self.array_job_of(element)
-        return job if job is None or self.is_single else f"{job}_{element}"
+        return job if job is None or self.is_single else element_id(job, element)
 
 
 @dataclass(frozen=True, kw_only=True)

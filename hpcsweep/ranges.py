@@ -10,6 +10,8 @@ MOST_NUMBERS = 10_000_000
 
 def format_ranges(numbers: Iterable[int]) -> str:
     """``[0, 1, 2, 5]`` -> ``"0-2,5"`` (sorted, without repeats)."""
+    if isinstance(numbers, range) and numbers.step == 1 and numbers:
+        return str(numbers[0]) if len(numbers) == 1 else f"{numbers[0]}-{numbers[-1]}"
     parts: list[str] = []
     ordered = sorted(set(numbers))
     start = previous = None

@@ -27,7 +27,7 @@ def submit(  # noqa: PLR0913 - the first three may stand without their names
     name: str | None = None,
     space: ParamSpace | None = None,
     *,
-    use: Literal["auto", "slurm", "local"] | None = None,
+    use: Literal["auto", "slurm", "pbs", "torque", "local"] | None = None,
     run_name: str | None = None,
     runs_dir: str | Path | None = None,
     params: Mapping[str, Any] | Iterable[str] = (),
@@ -46,7 +46,7 @@ def submit(  # noqa: PLR0913 - the first three may stand without their names
             or as the path of its file (see :meth:`Sweep.from_template`).
         name: of a template the pattern of its jobs' names, ``"job_{type}_{param}_{hash}"``; else the run's name.
         space: of a template, its points.
-        use: the scheduler: ``"slurm"``, ``"local"`` (this machine) or ``"auto"``; without it what the file or your
+        use: the scheduler: ``"slurm"``, ``"pbs"``, ``"torque"``, ``"local"`` (this machine) or ``"auto"``; without it what the file or your
             configuration says.
         run_name: the run's name (default: run-01, run-02, ...).
         runs_dir: where runs are made.

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import argparse
 
+_SCHEDULERS = ("slurm", "pbs", "torque", "local")
+
 
 def add_run(parser: argparse.ArgumentParser, *, is_required: bool = False) -> None:
     """RUN, and where runs are looked for."""
@@ -65,7 +67,7 @@ def add_sweep(parser: argparse.ArgumentParser) -> None:
     """The sweep file and all that changes what it says; the same for ``submit`` and ``show``."""
     add_space(parser)
     parser.add_argument("--name", metavar="NAME", help="the run's name (default: run-01, run-02, ...)")
-    parser.add_argument("--scheduler", metavar="NAME", choices=("auto", "slurm", "local"), help="auto, slurm or local")
+    parser.add_argument("--scheduler", metavar="NAME", choices=("auto", *_SCHEDULERS), help="auto, slurm, pbs, torque or local")
     add_profile(parser)
     parser.add_argument(
         "--runs-dir", metavar="DIR", help="where runs are made (default: runs_dir of your configuration, else runs)"

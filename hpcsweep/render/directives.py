@@ -66,11 +66,19 @@ def add_directives(script: str, ours: list[str], prefix: str, source: str) -> st
 
 
 def parse_directive(line: str, prefix: str) -> list[tuple[str, str]]:
-    """``#SBATCH -t 2:00:00 --gres=gpu:1  # note`` -> [("time", "2:00:00"), ("gres", "gpu:1")]: long names and values."""
+    """The options of a line by name, with their values.
+
+    ``#SBATCH -t 2:00:00 --gres=gpu:1  # note`` -> [("time", "2:00:00"), ("gres", "gpu:1")]: long names.
+    ``#PBS -l mem=1gb,walltime=90 -q short`` -> [("l mem", "1gb"), ("l walltime", "90"), ("q", "short")]: letters.
+    """
     try:
         words = shlex.split(line.removeprefix(prefix), comments=True)
     except ValueError:
         words = line.removeprefix(prefix).split()
+    return _parse_pbs(words) if prefix == "#PBS" else _parse_sbatch(words)
+
+
+def _parse_sbatch(words: list[str]) -> list[tuple[str, str]]:
     options: list[tuple[str, str]] = []
     for word in words:
         if word.startswith("--"):
@@ -80,6 +88,23 @@ def parse_directive(line: str, prefix: str) -> list[tuple[str, str]]:
             options.append((_LONG_NAMES.get(word[1], word[1]), word[2:].removeprefix("=")))
         elif options and not options[-1][1]:
             options[-1] = (options[-1][0], word)
+    return options
+
+
+def _parse_pbs(words: list[str]) -> list[tuple[str, str]]:
+    letters: list[tuple[str, str]] = []
+    for word in words:
+        if re.match(r"-[A-Za-z]", word):
+            letters.append((word[1], word[2:]))
+        elif letters and not letters[-1][1]:
+            letters[-1] = (letters[-1][0], word)
+    options: list[tuple[str, str]] = []
+    for letter, value in letters:
+        if letter in "lW":  # pairs; a comma without a name behind it belongs to the value before it
+            pairs = (part.partition("=") for part in re.split(r",(?=[A-Za-z_][\w.]*=)", value))
+            options += [(f"{letter} {name}", text) for name, _equals, text in pairs]
+        else:
+            options.append((letter, value))
     return options
 
 
@@ -95,7 +120,9 @@ def _normal(name: str, value: str) -> str:
     """Two values of one option that mean the same come out equal."""
     if name == "time":
         return str(_seconds(value))
-    if name in ("mem", "mem-per-cpu", "tmp") and (found := re.fullmatch(r"(\d+)([KMGT]?)B?", value.upper())):
+    if name == "l walltime":
+        return str(sum(int(part or 0) * 60**power for power, part in enumerate(reversed(value.split(":"))) if part.isdecimal()))
+    if name in ("mem", "mem-per-cpu", "tmp", "l mem") and (found := re.fullmatch(r"(\d+)([KMGT]?)B?", value.upper())):
         return str(int(found[1]) * _UNITS[found[2]])
     return value
 

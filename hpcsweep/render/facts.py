@@ -7,6 +7,7 @@ from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 
 from hpcsweep.model import Request, Task
+from hpcsweep.render.quote import quote_always
 from hpcsweep.sweepfile.units import format_memory, format_time
 
 
@@ -40,7 +41,7 @@ class FrozenCode:
 class RunFacts:
     """A run, as commands and scripts know it. Paths are absolute; ``cwd`` is the folder where submit was called, or the copy of it.
 
-    ``in_copy``: which of the paths of ``link:`` the copy has.
+    ``in_copy``: which of the paths of ``link:`` the copy has. ``umask``: the tasks', where the scheduler does not see to it.
     """
 
     name: str
@@ -52,6 +53,7 @@ class RunFacts:
     version: str
     frozen: FrozenCode | None = None
     in_copy: Collection[str] = ()
+    umask: int | None = None
 
     @property
     def submit_dir(self) -> str:
@@ -67,6 +69,22 @@ class RunFacts:
         """What a path of ``link:`` means: the copied file where there is one."""
         found = self.frozen.find(path) if self.frozen is not None and path in self.in_copy else None
         return found or posixpath.normpath(posixpath.join(self.submit_dir, path))
+
+    def element_log(self, array: int) -> str:
+        """What the elements of an array write that is no task's."""
+        return f"{self.run_dir}/arrays/{array:03d}/elements.log"
+
+    def opening(self, log: str) -> str:
+        """What a script begins with that is started in the home folder, with a umask of the scheduler's own and its output nowhere."""
+        folder = posixpath.dirname(log)
+        return "\n".join(
+            [
+                "# shellcheck disable=SC2164 # where the folder is not there, the tasks say so",
+                f"cd -- {quote_always(self.cwd)} || cd /",
+                f"umask {self.umask or 0o022:03o}",
+                f"if [[ -d {quote_always(folder)} ]]; then exec >>{quote_always(log)} 2>&1; fi",
+            ]
+        )
 
     def as_mapping(self) -> Mapping[str, object]:
         """``hpcsweep`` in expressions."""

@@ -83,6 +83,7 @@ def render_job_template(text: str, source: str, pieces: Pieces, read_template: C
             **pieces.extra,
             "hpcsweep": _Facts(pieces.extra["hpcsweep"], _as_function(pieces)),
             "directives": _Shell("\n".join(pieces.directives)),
+            "opening": _Shell(f"{pieces.opening}\n" if pieces.opening else ""),
             "header": _Shell(pieces.header),
             "runner": _Shell(pieces.runner),
             "setup": _Shell(pieces.setup),
@@ -93,7 +94,7 @@ def render_job_template(text: str, source: str, pieces: Pieces, read_template: C
             "no_shellcheck": _Shell(NO_SHELLCHECK),
         }
         script = environment.from_string(text).render(context)
-        return script if _has_blocks(tree) else _insert_environment(script, pieces.environment)
+        return script if _has_blocks(tree) else _insert_first(script, pieces)
     except TemplateSyntaxError as error:
         hint = "a `{%` or `{{` that is not meant for hpcsweep goes between {% raw %} and {% endraw %}"
         raise HpcsweepError(f"{source}:{error.lineno}: this is not understood: {error.message}", hint) from error
@@ -161,13 +162,13 @@ def _fills_task_block(tree: nodes.Template) -> bool:
     return any(block.name == "task" for block in tree.find_all(nodes.Block))
 
 
-def _insert_environment(script: str, environment: str) -> str:
+def _insert_first(script: str, pieces: Pieces) -> str:
     """The submitter's environment comes before what the script loads by itself, which lies over it."""
     lines = script.split("\n")
     head = head_length(lines)
     if NO_SHELLCHECK in lines[:head]:
         head = lines.index(NO_SHELLCHECK)  # the tasks come first: the comment belongs to them
-    return "\n".join([*lines[:head], environment, *lines[head:]])
+    return "\n".join([*lines[:head], *filter(None, (pieces.opening, pieces.environment)), *lines[head:]])
 
 
 def _functions(pieces: Pieces, setup: str, teardown: str) -> str:

@@ -14,6 +14,7 @@ class Pieces:
     names: Collection[str]
     extra: Mapping[str, Any]
     directives: Sequence[str]
+    opening: str
     environment: str
     header: str
     runner: str

@@ -15,7 +15,7 @@ from hpcsweep.render.pieces import Pieces
 from hpcsweep.render.quote import quote_always
 from hpcsweep.render.shared import compile_shared_shell
 
-_PREFIXES = {"slurm": "#SBATCH"}
+_PREFIXES = {"slurm": "#SBATCH", "pbs": "#PBS", "torque": "#PBS"}
 _CALL = "hpcsweep_main"
 _BASH = re.compile(r"#!\s*(/\S*/)?(bash|env\s+(-S\s+)?bash)(\s|$)")
 
@@ -39,6 +39,7 @@ class ScriptFacts:
     names: Collection[str] = ()
     directives: Sequence[str] = ()
     enforces_time_limit: bool = False
+    starts_bare: bool = False  # Scheduler.starts_bare
     tasks_per_element: int = 1
     condition: str = ""
     total: int = 0
@@ -75,6 +76,7 @@ def render_script(
         names=facts.names,
         extra=extra,
         directives=facts.directives,
+        opening=facts.run.opening(facts.run.element_log(facts.array)) if facts.starts_bare else "",
         environment=_load_environment(facts.run),
         header=render_header(settings, facts),
         runner=runner.rstrip("\n"),
@@ -115,7 +117,7 @@ def render_header(settings: Settings, facts: ScriptFacts) -> str:
         "tag": facts.tag,
         "array": f"{facts.array:03d}",
         "workdir": workdir,
-        "umask": "" if settings.umask is None else f"{settings.umask:03o}",
+        "umask": "" if run.umask is None else f"{run.umask:03o}",
         "condition": facts.condition,
     }
     numbers = {

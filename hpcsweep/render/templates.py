@@ -9,7 +9,7 @@ from pathlib import Path
 
 from hpcsweep.errors import HpcsweepError
 
-TEMPLATES = ("job.sh.j2", "local.sh.j2", "slurm.sh.j2")
+TEMPLATES = ("job.sh.j2", "local.sh.j2", "pbs.sh.j2", "slurm.sh.j2", "torque.sh.j2")
 """The job templates that a user's own may extend."""
 
 

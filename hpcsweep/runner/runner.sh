@@ -95,15 +95,19 @@ hpcsweep_now() { # -> the variable named $1, epoch seconds
 # ---- who and where we are ----
 
 hpcsweep_find_element() {
-  local limit_s
-  if [[ $hpcsweep_scheduler == slurm ]]; then
-    hpcsweep_element=${SLURM_ARRAY_TASK_ID-0}
-    hpcsweep_job=${SLURM_JOB_ID-}
-    [[ -z ${SLURM_ARRAY_TASK_ID-} ]] || hpcsweep_job=${SLURM_ARRAY_JOB_ID}_$SLURM_ARRAY_TASK_ID
-  else
-    hpcsweep_element=${HPCSWEEP_ELEMENT-0}
-    hpcsweep_job=${HPCSWEEP_JOB-}
-  fi
+  local limit_s scheduler=$hpcsweep_scheduler
+  # Slurm's own qsub says who we are in Slurm's words.
+  [[ $scheduler != torque || -n ${PBS_JOBID-} || -z ${SLURM_JOB_ID-} ]] || scheduler=slurm
+  case $scheduler in
+    slurm)
+      hpcsweep_element=${SLURM_ARRAY_TASK_ID-0}
+      hpcsweep_job=${SLURM_JOB_ID-}
+      [[ -z ${SLURM_ARRAY_TASK_ID-} ]] || hpcsweep_job=${SLURM_ARRAY_JOB_ID}_$SLURM_ARRAY_TASK_ID
+      ;;
+    pbs) hpcsweep_element=${PBS_ARRAY_INDEX-0} hpcsweep_job=${PBS_JOBID-} ;;
+    torque) hpcsweep_element=${PBS_ARRAYID-0} hpcsweep_job=${PBS_JOBID-} ;;
+    *) hpcsweep_element=${HPCSWEEP_ELEMENT-0} hpcsweep_job=${HPCSWEEP_JOB-} ;;
+  esac
   if [[ ! $hpcsweep_element =~ ^[0-9]+$ || -z $hpcsweep_job ]]; then
     hpcsweep_say 'no element number or job id: this script is started by the scheduler, not by hand'
     hpcsweep_status=1
@@ -576,6 +580,21 @@ hpcsweep_export_facts() {
     HPCSWEEP_TASK_DIR=$hpcsweep_task_dir HPCSWEEP_ATTEMPT=$hpcsweep_attempt HPCSWEEP_RESTART=$hpcsweep_restart \
     HPCSWEEP_POINT=${hpcsweep_point-} PYTHONUNBUFFERED=1
   hpcsweep_export_master
+  hpcsweep_export_gpus
+}
+
+hpcsweep_export_gpus() { # Torque names what it has granted in a file, a line HOST-gpuN for each, and not always in the environment
+  local line first='' ours='' all='' is_one_host=1
+  [[ -z ${CUDA_VISIBLE_DEVICES+set} && -r ${PBS_GPUFILE-} ]] || return 0
+  while read -r line; do
+    [[ $line =~ ^(.*)-gpu([0-9]+)$ ]] || continue
+    first=${first:-${BASH_REMATCH[1]}}
+    [[ ${BASH_REMATCH[1]} == "$first" ]] || is_one_host=0
+    [[ ${BASH_REMATCH[1]%%.*} != "${hpcsweep_host%%.*}" ]] || ours+=,${BASH_REMATCH[2]}
+    all+=,${BASH_REMATCH[2]}
+  done <"$PBS_GPUFILE"
+  ((!is_one_host)) || ours=$all # whatever the node is called there
+  [[ -z $ours ]] || export CUDA_VISIBLE_DEVICES=${ours:1}
 }
 
 hpcsweep_export_master() { # where the ranks of one task meet
@@ -585,6 +604,9 @@ hpcsweep_export_master() { # where the ranks of one task meet
     if [[ $hpcsweep_scheduler == slurm && ${SLURM_JOB_NUM_NODES-1} -gt 1 ]]; then
       mapfile -t nodes < <(scontrol show hostnames "$SLURM_JOB_NODELIST")
       HPCSWEEP_MASTER_ADDR=${nodes[0]-$hpcsweep_host}
+    elif [[ -r ${PBS_NODEFILE-} ]]; then
+      mapfile -t nodes < <(uniq "$PBS_NODEFILE")
+      ((${#nodes[@]} < 2)) || HPCSWEEP_MASTER_ADDR=${nodes[0]}
     fi
   fi
   # The same on all nodes, and another one for each job and element on this one.
@@ -702,7 +724,7 @@ hpcsweep_on_term() { # rule 4
 
 hpcsweep_is_time_up() { # now: by our own clock; the scheduler's started a little earlier
   local margin=10
-  [[ ${hpcsweep_enforce_time_limit-0} != 1 ]] || margin=0
+  [[ $hpcsweep_scheduler != local ]] || margin=0
   [[ -n $hpcsweep_ends_at ]] && (($1 >= hpcsweep_ends_at - margin))
 }
 

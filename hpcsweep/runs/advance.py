@@ -37,15 +37,13 @@ from hpcsweep.runs.room import GO_ON, ask_ceilings, learn_room
 from hpcsweep.runs.run import Run
 from hpcsweep.runs.scripts import ArrayWriter, array_directives
 from hpcsweep.runs.turn import Turn
-from hpcsweep.schedulers.base import ArrayJob, Command, Refused, Submitted, Uncertain
+from hpcsweep.schedulers.base import MOST_ELEMENTS, ArrayJob, Command, Refused, Submitted, Uncertain
 from hpcsweep.shell import run_command
 from hpcsweep.states import FACTS
 from hpcsweep.store import mark_cancel
 
 FIRST_DELAY_S = 120
 """When a feeder looks again that was left before anybody knew how much room there is."""
-
-MOST_ELEMENTS = 1_000_000_000
 
 
 @dataclass(kw_only=True)

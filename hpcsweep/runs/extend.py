@@ -17,10 +17,11 @@ from hpcsweep.runs.turn import Turn
 from hpcsweep.space import Expansion, point_id
 from hpcsweep.store import append_tasks, counted_bytes, write_atomically
 from hpcsweep.sweepfile import Sweep, settings_to_json
+from hpcsweep.sweepfile.setting_kinds import SCHEDULER_KEYS
 
 _ABOUT_TASKS = frozenset(
     {"command", "stdin", "files", "link", "workdir", "env", "env_from", "setup", "teardown", "container", "snapshot"}
-    | {"resources", "slurm", "template"}
+    | {"resources", *SCHEDULER_KEYS, "template"}
 )
 """Settings that say what a task does and asks for; of the others the run's own count without a question."""
 _NO_DIFFERENCE = frozenset({"name", "runs_dir", "scheduler", "replicates"})

@@ -196,6 +196,13 @@ def _user_name() -> str:
         return str(os.getuid())
 
 
+def current_umask() -> int:
+    """The submitter's umask."""
+    umask = os.umask(0o077)
+    os.umask(umask)
+    return umask
+
+
 def current_folder() -> str:
     """The folder where submit was called, as the user writes it."""
     logical = os.environ.get("PWD", "")

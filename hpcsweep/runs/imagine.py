@@ -11,7 +11,7 @@ from hpcsweep.errors import HpcsweepError
 from hpcsweep.fold import Evidence, Fold
 from hpcsweep.ledger import Array, Ledger
 from hpcsweep.runs.advance import new_array
-from hpcsweep.runs.facts import Surroundings, current_folder, look_around, make_tag, make_uid, who_and_where
+from hpcsweep.runs.facts import Surroundings, current_folder, current_umask, look_around, make_tag, make_uid, who_and_where
 from hpcsweep.runs.limits import site_limits
 from hpcsweep.runs.prepare import Prepared
 from hpcsweep.runs.run import Run
@@ -39,6 +39,7 @@ def run_record(
         "path": str(paths.root),
         "created": time.time(),
         "cwd": current_folder(),
+        "umask": f"{current_umask():03o}",
         "sweep_path": str(prepared.path),
         **who_and_where(around.scheduler_version),
         **around.facts,

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 
 from hpcsweep.fold import Fold, TaskView
+from hpcsweep.jobids import array_id
 from hpcsweep.ledger import NOT_HANDED_OVER, Array
 from hpcsweep.ranges import format_ranges
 from hpcsweep.runs.observe import claim_facts
@@ -61,7 +62,7 @@ def _claiming_jobs(run: Run, fold: Fold, array: Array) -> list[str]:
     for view in _all_views(fold):
         facts = claim_facts(run, view) if view.array == array.number else None
         if facts is not None and facts.tag == array.tag:
-            jobs[facts.job if array.is_single else facts.job.rpartition("_")[0]] = None
+            jobs[facts.job if array.is_single else array_id(facts.job)] = None
     return list(jobs)
 
 

@@ -14,7 +14,7 @@ from typing import Any
 from hpcsweep.errors import HpcsweepError
 from hpcsweep.events import fold_events
 from hpcsweep.fold import EventTable, Evidence, Fold, TaskView, gone_elements
-from hpcsweep.ledger import Ledger
+from hpcsweep.ledger import Array, Ledger
 from hpcsweep.ranges import format_ranges, parse_ranges
 from hpcsweep.runs.limits import site_limits
 from hpcsweep.runs.run import Run
@@ -114,13 +114,15 @@ def look_into_events(run: Run, evidence: Evidence, arrays: Iterable[int]) -> Evi
 def _is_open(fold: Fold) -> bool:
     """Whether the scheduler could tell something that the tasks' own records do not."""
     views = fold.views if fold.finally_view is None else [*fold.views, fold.finally_view]
-    return any(FACTS[view.state].is_live or not view.is_final for view in views) or _feeder_tag(fold.ledger) is not None
+    return any(FACTS[view.state].is_live or not view.is_final for view in views) or bool(_feeder_tags(fold.ledger))
 
 
-def _feeder_tag(ledger: Ledger) -> str | None:
-    """The tag of the newest job that was left to advance the run, while that may be queued."""
+def _feeder_tags(ledger: Ledger) -> dict[str, tuple[str, ...]]:
+    """The newest job that was left to advance the run, while that may be queued: its tag and its id."""
     feeder = ledger.feeder
-    return None if feeder is None or feeder.is_refused or ledger.is_finished else feeder.tag
+    if feeder is None or feeder.is_refused or ledger.is_finished:
+        return {}
+    return {feeder.tag: () if feeder.job is None else (feeder.job,)}
 
 
 def _replace(evidence: Evidence, **changes: Any) -> Evidence:
@@ -131,8 +133,7 @@ def _replace(evidence: Evidence, **changes: Any) -> Evidence:
 
 def _ask_live(run: Run, evidence: Evidence) -> Evidence:
     arrays = run.ledger.live_arrays()
-    feeder = _feeder_tag(run.ledger)
-    tags = [*(array.tag for array in arrays), *([] if feeder is None else [feeder])]
+    tags = _tags_of(arrays) | _feeder_tags(run.ledger)
     answer: list[Seen] | NoAnswer
     if not tags:
         answer = []
@@ -171,11 +172,18 @@ def _owners(run: Run, answer: Sequence[Seen], events: Mapping[int, EventTable]) 
 
 def _ask_history(run: Run, evidence: Evidence, arrays: list[int]) -> Evidence:
     chosen = [run.ledger.arrays[number] for number in arrays]
-    command = run.scheduler.history_cmd([array.tag for array in chosen], min(array.planned_at for array in chosen) - 60)
+    command = run.scheduler.history_cmd(_tags_of(chosen), min(array.planned_at for array in chosen) - 60)
     if command is None:
         return _replace(evidence, is_history_whole=True)
     answer = run.scheduler.parse_history(run_command(command, timeout_s=run.settings.query_timeout_s))
-    return evidence if isinstance(answer, NoAnswer) else _replace(evidence, history=answer, is_history_whole=True)
+    if isinstance(answer, NoAnswer):
+        return evidence
+    return _replace(evidence, history=answer, is_history_whole=run.scheduler.is_history_whole)
+
+
+def _tags_of(arrays: Iterable[Array]) -> dict[str, tuple[str, ...]]:
+    """Tag -> the ids under it; none where there may be others than those that are known."""
+    return {array.tag: () if array.is_uncertain or array.may_exist else array.jobs for array in arrays}
 
 
 def _remember_gone(run: Run, gone: Mapping[int, list[int]], now: float) -> dict[int, dict[int, float]]:
@@ -218,8 +226,14 @@ def _seen_to_json(seen: Seen) -> dict[str, Any]:
     return data
 
 
+def _elements_from_json(text: str) -> range | tuple[int, ...]:
+    if match := re.fullmatch(r"([0-9]{1,9})-([0-9]{1,9})", text, re.ASCII):
+        return range(int(match[1]), int(match[2]) + 1)  # however far it goes, it costs nothing
+    return tuple(parse_ranges(text))
+
+
 def _seen_from_json(data: Mapping[str, Any]) -> Seen:
-    elements = None if data["elements"] is None else tuple(parse_ranges(data["elements"]))
+    elements = None if data["elements"] is None else _elements_from_json(data["elements"])
     return Seen(**{**data, "state": State(data["state"]), "elements": elements})
 
 

@@ -12,7 +12,7 @@ from hpcsweep.model import Params, Request, Settings, Task
 from hpcsweep.runs.configuration import configuration_files, host_name
 from hpcsweep.schedulers import choose, make_scheduler
 from hpcsweep.schedulers.base import Scheduler
-from hpcsweep.shell import is_installed
+from hpcsweep.shell import is_installed, run_command
 from hpcsweep.space import Expansion, point_id
 from hpcsweep.sweepfile import Sweep, load_sweep, resolve_request
 from hpcsweep.sweepfile.resources import ResourceError
@@ -94,7 +94,7 @@ def prepare_expanded(sweep: Sweep, path: str, expansion: Expansion) -> Prepared:
         HpcsweepError: whatever no task or no scheduler can take.
     """
     tasks = [Task(index=index, id=point_id(params), params=params) for index, params in enumerate(expansion.points)]
-    scheduler = choose(sweep.settings.scheduler, is_installed)
+    scheduler = choose(sweep.settings.scheduler, is_installed, run_command)
     requests = {task.index: request_of(sweep, task.params) for task in tasks}
     check_requests(make_scheduler(scheduler), sweep, set(requests.values()), scheduler)
     return Prepared(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import shlex
 import socket
 import sys
@@ -29,6 +30,8 @@ from hpcsweep.store import (
     read_run_json,
     read_tasks,
 )
+
+DEFAULT_UMASK = 0o022
 
 
 @dataclass(frozen=True)
@@ -151,6 +154,14 @@ class Run:
     def settle_s(self) -> float:
         """How long a submission without an answer is given before it is repeated."""
         return min(self.settings.settle_s, self.scheduler.longest_settle_s)
+
+    @property
+    def task_umask(self) -> int | None:
+        """The umask of the tasks: the setting, or where the scheduler would take one of its own, the submitter's."""
+        if self.settings.umask is not None or not self.scheduler.starts_bare:
+            return self.settings.umask
+        recorded = str(self.info.get("umask", ""))
+        return int(recorded, 8) if re.fullmatch(r"[0-7]{1,4}", recorded, re.ASCII) else DEFAULT_UMASK
 
     @cached_property
     def names(self) -> tuple[str, ...]:

@@ -33,6 +33,7 @@ def run_facts(run: Run) -> RunFacts:
         scheduler=str(run.info["scheduler"]),
         version=__version__,
         frozen=frozen,
+        umask=run.task_umask,
         in_copy=[path for path in links if frozen is not None and (found := frozen.find(path)) and os.path.lexists(found)],
     )
 
@@ -88,6 +89,7 @@ class ArrayWriter:
             names=run.names,
             directives=array_directives(run, array),
             enforces_time_limit=not run.scheduler.enforces_time_limit,
+            starts_bare=run.scheduler.starts_bare,
             condition="" if last is None or array.awaits is None else last.when,
             total=array.awaits or 0,
             records_environment=not run.paths.task_environment.exists(),

@@ -7,13 +7,18 @@ from collections.abc import Iterable
 
 from hpcsweep.errors import HpcsweepError
 from hpcsweep.fold import Fold
+from hpcsweep.jobids import is_same_job
 from hpcsweep.ledger import Ledger
 from hpcsweep.ranges import parse_ranges
 from hpcsweep.states import FACTS, State
 
-_JOB_ID = re.compile(r"(?P<job>[A-Za-z0-9.-]+)_(?:(?P<one>\d+)|\[(?P<many>[\d,-]+)\])")
-_PARTS = re.compile(r"[^,\[\]\s]+(?:\[[^\[\]]*\])?")
-_HINT = "tasks are given as 3,17-20, or by a scheduler's id like 4711_3"
+_JOB_ID = re.compile(
+    r"(?P<job>[A-Za-z0-9.-]+)_(?:(?P<one>\d+)|\[(?P<many>[\d,-]+)\])"
+    r"|(?P<number>\d+)\[(?P<some>[\d,-]+)\](?P<server>\.[\w.-]+)?",  # PBS and Torque: 39[3].pbs, 39[3-5]
+    re.ASCII,
+)
+_PARTS = re.compile(r"[^,\[\]\s]+(?:\[[^\[\]]*\][^,\[\]\s]*)?")
+_HINT = "tasks are given as 3,17-20, or by a scheduler's id like 4711_3 or 39[3]"
 
 
 def parse_tasks(text: str, ledger: Ledger) -> list[int]:
@@ -41,7 +46,8 @@ def _tasks_of_part(part: str, ledger: Ledger) -> Iterable[int]:
     except ValueError as error:
         tasks, problem = None, f"--tasks: {error}"
     if tasks is None:
-        tasks = [task for array in ledger.arrays.values() if part in array.jobs for task in array.tasks]
+        arrays = (array for array in ledger.arrays.values() if any(is_same_job(part, job) for job in array.jobs))
+        tasks = [task for array in arrays for task in array.tasks]
     if not tasks:
         raise HpcsweepError(problem, _HINT)
     return tasks
@@ -58,18 +64,19 @@ def _numbers_below(size: int, ranges: str) -> list[int] | None:
 
 
 def _tasks_of_job(match: re.Match[str], part: str, ledger: Ledger) -> Iterable[int]:
-    arrays = [array for array in ledger.arrays.values() if match["job"] in array.jobs]
+    name = match["job"] or f"{match['number']}[]{match['server'] or ''}"
+    arrays = [array for array in ledger.arrays.values() if any(is_same_job(name, job) for job in array.jobs)]
     if not arrays:
         known = ", ".join(sorted({job for array in ledger.arrays.values() for job in array.jobs}))
         raise HpcsweepError(f"{part} is no job of this run", f"its jobs are {known}" if known else "it has no jobs yet")
     array = arrays[-1]  # a scheduler that has lost its memory may give an id twice
-    named = match["one"] or match["many"]
+    named = match["one"] or match["many"] or match["some"]
     try:
         elements = _numbers_below(array.size, named)
     except ValueError as error:
         raise HpcsweepError(f"{part}: {error}", _HINT) from None
     if elements is None:
-        raise HpcsweepError(f"job {match['job']} has no element {named}: its elements are 0-{array.size - 1}")
+        raise HpcsweepError(f"job {name} has no element {named}: its elements are 0-{array.size - 1}")
     return [array.tasks[element] for element in elements]
 
 

@@ -9,6 +9,9 @@ from typing import Literal, Protocol
 from hpcsweep.model import Completed, Request, Value
 from hpcsweep.states import State
 
+MOST_ELEMENTS = 4_000_001
+"""More than any scheduler takes in one array (Slurm's MaxArraySize can be no larger, man slurm.conf)."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class Command:
@@ -97,7 +100,8 @@ class NoAnswer:
 class Seen:
     """What the scheduler says of some elements of one array.
 
-    ``elements`` None: the whole job (one that is no array). ``state`` UNKNOWN: a word we do not know, kept in ``raw``.
+    ``elements`` None: the whole job (one that is no array); they may go on beyond the array's end (``up_to_the_end``).
+    ``state`` UNKNOWN: a word we do not know, kept in ``raw``.
     """
 
     tag: str
@@ -113,6 +117,11 @@ class Seen:
     is_blocked: bool = False  # pending for ever (a dependency that can never be met)
     is_held: bool = False
     is_refusal: bool = False  # history only: a record left by a refused submission, not a job
+
+
+def up_to_the_end(first: int) -> range:
+    """All elements from ``first`` on, of an array whose size the answer does not say."""
+    return range(first, MOST_ELEMENTS)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -170,7 +179,7 @@ class Scheduler(Protocol):
 
     @property
     def name(self) -> str:
-        """``slurm``, ``local``."""
+        """``slurm``, ``pbs``, ``torque``, ``local``."""
         ...
 
     @property
@@ -194,8 +203,18 @@ class Scheduler(Protocol):
         ...
 
     @property
+    def is_history_whole(self) -> bool:
+        """Whether what an answer of the history does not name was never there. False: it soon forgets what has ended."""
+        ...
+
+    @property
     def enforces_time_limit(self) -> bool:
         """False: the runner keeps the limit."""
+        ...
+
+    @property
+    def starts_bare(self) -> bool:
+        """Whether a script starts in the home folder, with an umask of the scheduler's own, and its output goes nowhere."""
         ...
 
     @property
@@ -219,16 +238,19 @@ class Scheduler(Protocol):
         """What came of it. An id on stdout counts whatever the exit code and stderr say."""
         ...
 
-    def live_cmd(self, tags: Collection[str]) -> Command:
-        """One query for all that is queued or running under these tags."""
+    def live_cmd(self, tags: Mapping[str, Collection[str]]) -> Command:
+        """One query for all that is queued or running under these tags.
+
+        Each with the ids of its jobs, where all of them are known; what has none is looked for by its name.
+        """
         ...
 
     def parse_live(self, completed: Completed) -> list[Seen] | NoAnswer:
         """What is live; an empty list is an answer."""
         ...
 
-    def history_cmd(self, tags: Collection[str], since_epoch: float) -> Command | None:
-        """One query for all that ended; None where there is no history."""
+    def history_cmd(self, tags: Mapping[str, Collection[str]], since_epoch: float) -> Command | None:
+        """One query for all that ended, as ``live_cmd``; None where there is no history."""
         ...
 
     def parse_history(self, completed: Completed) -> list[Seen] | NoAnswer:

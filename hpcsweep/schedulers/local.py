@@ -56,7 +56,9 @@ class Local:
     lost_after_s: float = 2.0
     longest_settle_s: float = 5.0
     has_history: bool = False
+    is_history_whole: bool = True  # there is none that could have forgotten
     enforces_time_limit: bool = False
+    starts_bare: bool = False
     is_fed_by_jobs: bool = False
 
     def problems(self, request: Request, options: Mapping[str, Value]) -> list[Problem]:
@@ -110,7 +112,7 @@ class Local:
             )
         return Uncertain(message=said or f"the queue of this machine gave no id (exit code {completed.returncode})")
 
-    def live_cmd(self, tags: Collection[str]) -> Command:
+    def live_cmd(self, tags: Mapping[str, Collection[str]]) -> Command:
         """One look at all arrays."""
         return Command(argv=self._argv("live", *(word for tag in sorted(tags) for word in ("--tag", tag))))
 
@@ -141,7 +143,7 @@ class Local:
             )
         return seen
 
-    def history_cmd(self, tags: Collection[str], since_epoch: float) -> Command | None:
+    def history_cmd(self, tags: Mapping[str, Collection[str]], since_epoch: float) -> Command | None:
         """None: the tasks' own records are all there is."""
         del tags, since_epoch
         return None

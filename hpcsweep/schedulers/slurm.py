@@ -106,7 +106,9 @@ class Slurm:
     lost_after_s: float = 90.0
     longest_settle_s: float = math.inf
     has_history: bool = True
+    is_history_whole: bool = True
     enforces_time_limit: bool = True
+    starts_bare: bool = False
     is_fed_by_jobs: bool = True
 
     def problems(self, request: Request, options: Mapping[str, Value]) -> list[Problem]:
@@ -148,7 +150,7 @@ class Slurm:
         """``654`` or ``654;cluster`` on standard output; or the reason why not."""
         return read_submission(completed)
 
-    def live_cmd(self, tags: Collection[str]) -> Command:
+    def live_cmd(self, tags: Mapping[str, Collection[str]]) -> Command:
         """One squeue for all arrays. Pending elements of an array are one line, however many."""
         return _query(
             "squeue",
@@ -163,7 +165,7 @@ class Slurm:
         """Lines like ``654_[11-37,39]|654|11-37,39|PENDING|TAG|0:00||JobArrayTaskLimit``."""
         return read_squeue(completed)
 
-    def history_cmd(self, tags: Collection[str], since_epoch: float) -> Command | None:
+    def history_cmd(self, tags: Mapping[str, Collection[str]], since_epoch: float) -> Command | None:
         """One sacct for all arrays; an hour of margin, for clocks differ."""
         start = dt.datetime.fromtimestamp(max(0.0, since_epoch - 3600), tz=dt.timezone.utc)
         return _query(

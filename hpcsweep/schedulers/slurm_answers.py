@@ -8,7 +8,7 @@ from itertools import chain
 from typing import Literal
 
 from hpcsweep.model import Completed
-from hpcsweep.schedulers.base import Limits, NoAnswer, Refused, Seen, Submitted, Uncertain
+from hpcsweep.schedulers.base import MOST_ELEMENTS, Limits, NoAnswer, Refused, Seen, Submitted, Uncertain
 from hpcsweep.states import State
 
 _LIVE_STATES: dict[str, State] = {
@@ -48,9 +48,6 @@ _BLOCKED = re.compile(
     r"|InvalidAccount|InvalidQOS|ReservationDeleted|(Assoc|QOS)Max\w*Per(Job|Node)(Limit)?|QOSMin\w+"
 )
 _HELD = re.compile(r"held|JobHoldMaxRequeue", re.IGNORECASE)
-
-# The most that MaxArraySize can be (man slurm.conf): larger numbers are no element numbers.
-_MAX_ELEMENTS = 4_000_001
 
 # The request may have been received, or its answer lost: the submission may exist.
 _LOST_CONTACT = re.compile(
@@ -261,7 +258,7 @@ def parse_elements(text: str) -> range | tuple[int, ...]:
     parts = [_parse_stretch(part) for part in text.removeprefix("[").removesuffix("]").split("%", 1)[0].split(",")]
     if len(parts) == 1:
         return parts[0]
-    if sum(map(len, parts)) > _MAX_ELEMENTS:
+    if sum(map(len, parts)) > MOST_ELEMENTS:
         raise ValueError("more elements than an array can have")
     return tuple(chain.from_iterable(parts))
 

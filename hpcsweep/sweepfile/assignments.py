@@ -8,11 +8,12 @@ from dataclasses import replace
 from hpcsweep.errors import Faults, Place
 from hpcsweep.sweepfile import nodes
 from hpcsweep.sweepfile.profiles import Layer
+from hpcsweep.sweepfile.setting_kinds import SCHEDULER_KEYS
 from hpcsweep.sweepfile.settings import KEYS
 from hpcsweep.sweepfile.yaml_reader import read_value
 
 _NESTED = ("resources", "array", "container", "finally")
-_FREE = ("slurm", "env", "files")
+_FREE = (*SCHEDULER_KEYS, "env", "files")
 
 
 def read_assignments(assignments: Sequence[str], faults: Faults) -> list[Layer]:

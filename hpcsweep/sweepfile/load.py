@@ -19,6 +19,7 @@ from hpcsweep.sweepfile.kinds import FileRef, Where, check_compiles
 from hpcsweep.sweepfile.overrides import apply_overrides
 from hpcsweep.sweepfile.profiles import Layer, ProfileLayers, merge_layers, read_profiles
 from hpcsweep.sweepfile.resources import is_expression, merge
+from hpcsweep.sweepfile.setting_kinds import SCHEDULER_KEYS
 from hpcsweep.sweepfile.settings import ARRAY_KEYS, KEYS, SPACE_KEYS, read_settings
 from hpcsweep.sweepfile.space_reader import read_space
 from hpcsweep.sweepfile.yaml_reader import comment_cut, read_yaml
@@ -240,7 +241,7 @@ def _make_settings(  # noqa: PLR0913 - the parts of load_sweep
     for key, value in values.items():
         if value is not None and key not in (
             "array",
-            "slurm",
+            *SCHEDULER_KEYS,
             "container",
             "finally",
             "template",
@@ -257,8 +258,7 @@ def _make_settings(  # noqa: PLR0913 - the parts of load_sweep
     }
     fields["resources"] = {key: value for key, value in (values.get("resources") or {}).items() if value is not None}
     fields["env"] = {key: value for key, value in (values.get("env") or {}).items() if value is not None}
-    if values.get("slurm"):
-        fields["scheduler_options"] = {"slurm": values["slurm"]}
+    fields["scheduler_options"] = {key: values[key] for key in SCHEDULER_KEYS if values.get(key)}
     container = {key: value for key, value in (values.get("container") or {}).items() if value is not None}
     if "image" in container:
         fields["container"] = Container(**container)

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from hpcsweep.errors import Faults, Place
 from hpcsweep.sweepfile import nodes
 from hpcsweep.sweepfile.resources import RESOURCE_ALIASES
+from hpcsweep.sweepfile.setting_kinds import SCHEDULER_KEYS
 from hpcsweep.sweepfile.settings import KEYS, SPACE_KEYS, add_unknown_key
 from hpcsweep.sweepfile.yaml_reader import read_yaml
 
@@ -188,7 +189,7 @@ def _lay_over(base: nodes.Mapping, over: nodes.Mapping, label: str, prefix: str,
     return nodes.Mapping(place=over.place, entries=tuple(entries.values()))
 
 
-_DEEP = ("resources", "slurm", "array", "env", "files", "container", "finally", "snapshot")
+_DEEP = ("resources", *SCHEDULER_KEYS, "array", "env", "files", "container", "finally", "snapshot")
 
 
 def _forget(dotted: str, origins: dict[str, str]) -> None:

@@ -47,13 +47,6 @@ def _read_name(node: Node, where: Where) -> str | None:
     return value
 
 
-def _read_scheduler(node: Node, where: Where) -> str | None:
-    if isinstance(node, nodes.Scalar) and node.value in ("pbs", "torque"):
-        where.wrong(node, f"`{node.value}` is not yet in this version", "there are auto, slurm and local")
-        return None
-    return _SCHEDULERS.read(node, where)  # type: ignore[no-any-return] # kinds read any type
-
-
 def _read_file(node: Node, where: Where) -> FileRef | None:
     value = read_text(node, where)
     if value is None or not isinstance(node, nodes.Scalar):
@@ -132,6 +125,16 @@ def _read_option(node: Node, where: Where) -> Any:
             node, "no expressions here: these options are the same for all tasks", "what differs goes under `resources:`"
         )
     return value
+
+
+def _read_qsub_option(node: Node, where: Where) -> Any:
+    """An option of PBS or Torque: ``l``, ``W`` and ``chunk`` hold pairs or a list."""
+    inner = node.entries if isinstance(node, nodes.Mapping) else None
+    if inner is not None:
+        return {key.text: _read_option(value, where.child(key.text)) for key, value in inner}
+    if isinstance(node, nodes.Sequence):
+        return [_read_option(value, where) for value in node.items]
+    return _read_option(node, where)
 
 
 def _is_option_name(key: nodes.Scalar, where: Where) -> bool:
@@ -293,14 +296,24 @@ def _read_snapshot(node: Node, where: Where) -> Snapshot | None:
     return Snapshot(**{key: value for key, value in values.items() if value is not None})
 
 
-_SCHEDULERS = one_of("auto", "slurm", "local")
+SCHEDULER_KEYS = ("slurm", "pbs", "torque")
+"""The schedulers of clusters; each has a key with options of its own."""
 
 NAME = Kind(read=_read_name, schema={"type": "string", "maxLength": 100})
-SCHEDULER = Kind(read=_read_scheduler, schema=_SCHEDULERS.schema)
+SCHEDULER = one_of("auto", *SCHEDULER_KEYS, "local")
 FILE = Kind(read=_read_file, schema={"type": "string"})
 FILES = entries(FILE, check_name=_is_target)
 STDIN = Kind(read=_read_stdin, schema={"type": "string"})
 OPTIONS = entries(Kind(read=_read_option, schema=_SCALAR), check_name=_is_option_name)
+QSUB_OPTIONS = entries(
+    Kind(
+        read=_read_qsub_option,
+        schema={
+            "anyOf": [_SCALAR, {"type": "object", "additionalProperties": _SCALAR}, {"type": "array", "items": _SCALAR}],
+        },
+    ),
+    check_name=_is_option_name,
+)
 SHELL = Kind(read=_read_shell, schema={"type": "string"})
 ENV = entries(Kind(read=_read_env, schema=_SCALAR), check_name=_is_env_name)
 LINKS = Kind(read=_read_links, schema=TEXTS.schema)

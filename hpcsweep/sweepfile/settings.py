@@ -32,6 +32,7 @@ from hpcsweep.sweepfile.setting_kinds import (
     OBJECTIVE,
     ONE_FOR_NOW,
     OPTIONS,
+    QSUB_OPTIONS,
     RESOURCE_WORDS,
     SCHEDULER,
     SHELL,
@@ -80,7 +81,7 @@ KEYS: dict[str, Key] = {
     ),
     "scheduler": Key(
         kind=SCHEDULER,
-        help="auto (by what is installed), slurm or local (this machine).",
+        help="auto (by what is installed), slurm, pbs, torque or local (this machine).",
     ),
     "template": Key(
         kind=FILE,
@@ -90,6 +91,14 @@ KEYS: dict[str, Key] = {
     "slurm": Key(
         kind=OPTIONS,
         help="Any option of sbatch, as it is: {constraint: a100}.",
+    ),
+    "pbs": Key(
+        kind=QSUB_OPTIONS,
+        help="Options of PBS's qsub by their letters, resources under l, more of a node's share under chunk: {P: lab, l: {place: excl}}.",
+    ),
+    "torque": Key(
+        kind=QSUB_OPTIONS,
+        help="Options of Torque's qsub by their letters, resources under l, node properties under chunk: {l: {qos: high}, chunk: a100}.",
     ),
     "array": Key(kind=table(ARRAY_KEYS), help="How the tasks become elements of job arrays."),
     "workdir": Key(
@@ -164,7 +173,7 @@ SPACE_KEYS: dict[str, str] = {
 }
 """Keys that the space's reader takes; they are in sweep files only."""
 
-NOT_YET = ("pbs", "torque", "retry", "search", "stop", "budget", "oom", "inject", "signal", "stage", "on_timeout")
+NOT_YET = ("retry", "search", "stop", "budget", "oom", "inject", "signal", "stage", "on_timeout")
 """Keys of later versions: refused, never ignored."""
 
 _WORDS = {

@@ -24,8 +24,13 @@ RUN = RunFacts(
     version="1.2.3",
 )
 LOCAL = replace(RUN, scheduler="local")
+SHARED = replace(RUN, umask=0o027)
+PBS = replace(SHARED, scheduler="pbs")
+TORQUE = replace(SHARED, scheduler="torque")
 REQUEST = Request(time_limit_s=7200, memory_bytes=8 << 30, cpus=4, partition="short")
 DIRECTIVES = ("#SBATCH --time=0-02:00:00", "#SBATCH --mem=8192M", "#SBATCH --cpus-per-task=4", "#SBATCH --partition=short")
+PBS_DIRECTIVES = ("#PBS -l select=1:ncpus=4:mem=8192mb", "#PBS -l walltime=02:00:00", "#PBS -q short")
+TORQUE_DIRECTIVES = ("#PBS -l nodes=1:ppn=4", "#PBS -l mem=8192mb", "#PBS -l walltime=02:00:00", "#PBS -q short")
 TASKS = (
     Task(index=41, id="8f3a2b1c00aa11bb", params={"lr": 0.1, "layers": [64, 64], "note": "it's\n$(touch x) é"}),
     Task(index=42, id="1111111111111111", params={"lr": -1e-05, "layers": [], "note": ""}),
@@ -57,6 +62,17 @@ module load everything
 {{ hpcsweep }}
 echo "with {{ resources.cpus }} cores on {{ resources.partition }}"
 """
+PLAIN_PBS = """\
+#!/bin/bash
+#PBS -lwalltime=2:00:00,place=scatter   # as it was
+#PBS -m ae
+#PBS -q short
+
+module load everything
+cd "$PBS_O_WORKDIR"
+{{ hpcsweep }}
+echo "with {{ resources.cpus }} cores on {{ resources.queue }}"
+"""
 EXTENDING = """\
 {% extends "slurm.sh.j2" %}
 {% block directives %}
@@ -81,9 +97,20 @@ CONTAINED = replace(SETTINGS, container=Container(image="x.sif", nv=True, bind=(
 CASES = {
     "slurm": (SETTINGS, RUN),
     "local": (SETTINGS, LOCAL),
-    "full": (FULL, RUN),
-    "plain": (replace(FULL, template=PLAIN, template_path="my.sh"), RUN),
-    "extending": (replace(FULL, template=EXTENDING, template_path="my.sh.j2"), RUN),
+    "pbs": (SETTINGS, PBS),
+    "torque": (SETTINGS, TORQUE),
+    "full": (FULL, SHARED),
+    "plain": (replace(FULL, template=PLAIN, template_path="my.sh"), SHARED),
+    "plain-pbs": (replace(FULL, template=PLAIN_PBS, template_path="my.pbs"), PBS),
+    "extending": (replace(FULL, template=EXTENDING, template_path="my.sh.j2"), SHARED),
+    "extending-torque": (
+        replace(
+            FULL,
+            template=EXTENDING.replace("slurm.sh.j2", "torque.sh.j2").replace("#SBATCH --constraint=a100", "#PBS -m ae"),
+            template_path="my.sh.j2",
+        ),
+        TORQUE,
+    ),
     "container": (CONTAINED, RUN),
 }
 
@@ -104,7 +131,9 @@ def script_of(settings, run=RUN, runner=STAND_IN_RUNNER, **changes):
         request=REQUEST,
         kill_wait_s=30,
         names=NAMES,
-        directives=DIRECTIVES if run.scheduler == "slurm" else (),
+        directives={"slurm": DIRECTIVES, "pbs": PBS_DIRECTIVES, "torque": TORQUE_DIRECTIVES}.get(run.scheduler, ()),
+        starts_bare=run.scheduler in ("pbs", "torque"),
+        enforces_time_limit=run.scheduler in ("pbs", "torque"),
         total=2,
     )
     return render_script(settings, replace(facts, **changes), runner=runner, read_template=read_template)

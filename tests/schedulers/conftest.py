@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from pathlib import Path
 
@@ -26,6 +27,26 @@ def read_recording(path: Path) -> Completed:
         stderr="".join(line.removeprefix("#   ") + "\n" for line in stderr.splitlines()),
         elapsed_s=float(table.get("seconds", "0")),
     )
+
+
+def read_transcript(name: str) -> list[Completed]:
+    """The commands of a transcript, as they were typed (``argv`` is the line), with what they printed."""
+    entries = []
+    for part in ("\n" + (DATA / "transcripts" / f"{name}.txt").read_text()).split("\n$ ")[1:]:
+        command, *lines = part.split("\n")
+        end = next((number for number, line in enumerate(lines) if re.fullmatch(r"  \[rc=\d+ [\d.]+s\]", line)), None)
+        if end is None:
+            continue
+        printed = lines[:end]
+        entries.append(
+            Completed(
+                argv=(command,),
+                returncode=int(re.search(r"rc=(\d+)", lines[end])[1]),
+                stdout="".join(f"{line}\n" for line in printed if not line.startswith("  2> ")),
+                stderr="".join(f"{line[5:]}\n" for line in printed if line.startswith("  2> ")),
+            )
+        )
+    return entries
 
 
 @pytest.fixture

@@ -35,6 +35,8 @@ scheduler: local
 template: job.sh.j2
 resources: {time: 2h, memory: 8G, cpus: 4, gpus: 1, partition: short, account: lab, qos: q, nodes: 1, tmp: 1G}
 slurm: {constraint: a100, exclusive: true, nice: 5}
+pbs: {P: lab, l: {place: "scatter:excl"}, chunk: [bigmem]}
+torque: {l: {qos: high}, chunk: a100}
 array: {at_once: 50, mode: jobs, tasks_per_job: 1, parallel: 1}
 workdir: task
 files: {in/input.nml: decks/input.nml.j2}
@@ -69,6 +71,8 @@ query_timeout: 20s
     assert values["snapshot"] == Snapshot(include=("conf/*.json",), exclude=("docs",), link=("data",), max_bytes=2 << 30)
     assert values["finally"] == {"command": ("python", "summary.py", "1e-3"), "when": "ended", "resources": {"time": "10m"}}
     assert values["slurm"] == {"constraint": "a100", "exclusive": True, "nice": 5}
+    assert values["pbs"] == {"P": "lab", "l": {"place": "scatter:excl"}, "chunk": ["bigmem"]}
+    assert values["torque"] == {"l": {"qos": "high"}, "chunk": "a100"}
 
 
 @pytest.mark.parametrize("key", NOT_YET)
@@ -81,13 +85,13 @@ def test_keys_of_later_versions_are_refused(key):
 @pytest.mark.parametrize(
     ("text", "part"),
     [
-        ("scheduler: pbs", "not yet"),
-        ("scheduler: torque", "not yet"),
+        ("pbs: {l: {place: {a: b}}}", "expected a text, a number"),
+        ('pbs: {l: {mem: "{{ x }}"}}', "no expressions here"),
         ("array: {tasks_per_job: 4}", "not yet"),
         ("array: {parallel: 2}", "not yet"),
         ("name: 5", "expected a text, got the number 5"),
         ("name: a/b", "slashes"),
-        ("scheduler: lsf", "expected auto, slurm or local"),
+        ("scheduler: lsf", "expected auto, slurm, pbs, torque or local"),
         ("command: {a: 1}", "a list of words"),
         ("command: 5", "expected a text"),
         ("command: ''", "not empty"),

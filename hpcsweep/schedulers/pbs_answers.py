@@ -1,0 +1,219 @@
+"""What OpenPBS's and PBS Pro's qstat prints, read. Pure: text in, values out; no input raises.
+
+The plain form of ``qstat -f`` is read, of all releases alike: ``-F json`` prints of several ids only the first (master), is no
+JSON at all when any job's arguments have a backslash (23.06.06), and is not there before PBS Pro 14.
+
+What a subjob that has not run shows is its array's: state, exit code, times. Only a record with ``array_index`` (or
+``run_count``) is its own; qdel of an array takes these away again from subjobs that had ended before.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Mapping
+
+from hpcsweep.model import Completed
+from hpcsweep.schedulers.base import Limits, NoAnswer, Seen
+from hpcsweep.schedulers.qsub_answers import failure_of, group_elements, nodes_of, seconds_of
+from hpcsweep.states import State
+
+DEFAULT_ARRAY_SIZE = 10_000  # man pbs_server_attributes: max_array_size
+KILL_DELAY_S = 10  # man pbs_queue_attributes: kill_delay
+
+_LIVE_STATES: dict[str, State] = {
+    "Q": State.PENDING,
+    "H": State.PENDING,
+    "W": State.PENDING,  # before its start time
+    "T": State.PENDING,  # on its way to another server
+    "M": State.PENDING,  # moved there
+    "R": State.RUNNING,
+    "E": State.RUNNING,  # its processes may still write
+    "S": State.SUSPENDED,
+    "U": State.SUSPENDED,  # the workstation's user is back
+}
+_ENDED = frozenset("XF")
+_HELD_BY_SOMEBODY = re.compile(r"[uop]")  # `s`: by the server, for a dependency
+
+_FIELDS = (
+    "Job_Name|job_state|substate|comment|Exit_status|array_index|run_count|exec_host|Hold_Types|depend|max_run_subjobs"
+    r"|resources_used\.walltime"
+)
+# Long values go on in the next lines, behind a tab.
+_LINE = re.compile(rf"^(?:Job Id: (?P<id>\S+)|    (?P<name>{_FIELDS}) = (?P<value>.*(?:\n\t.*)*))$", re.MULTILINE)
+_ID = re.compile(r"(?P<number>[0-9]+)(?:\[(?P<index>[0-9]*)\])?(?P<server>\..*)?", re.ASCII)
+
+# pbs's job.h: what MOM ended it for.
+_KILLED_FOR: dict[int, tuple[State, str]] = {
+    -29: (State.TIMEOUT, "walltime"),
+    -28: (State.TIMEOUT, "cput"),
+    -27: (State.OOM, "mem"),
+    -26: (State.OOM, "vmem"),
+}
+_BY_A_SIGNAL = 256  # Exit_status of what MOM itself killed: 271 is SIGTERM
+_BY_ITSELF = 128  # the shell's way to say it
+_SIGTERM = 15
+
+
+def read_qstat(completed: Completed) -> list[Seen] | NoAnswer:
+    """All that is live of ``qstat -t -f``; what is not there any more is named on standard error alone."""
+    jobs = _read_jobs(completed)
+    if isinstance(jobs, NoAnswer):
+        return jobs
+    groups: dict[tuple[object, ...], list[int]] = {}
+    seen: list[Seen] = []
+    for identifier, fields in jobs.items():
+        match = _ID.fullmatch(identifier)
+        if match is None or fields.get("job_state", "") in _ENDED or match["index"] == "":
+            continue
+        parent = jobs.get(f"{match['number']}[]{match['server'] or ''}", fields)
+        found = _read_live(identifier, match, fields, parent)
+        if match["index"] is None:
+            seen.append(found)
+        else:
+            key = (found.tag, found.job, found.state, found.raw, found.reason, found.node, found.elapsed_s)
+            groups.setdefault((*key, found.is_blocked, found.is_held), []).append(int(match["index"]))
+    names = ("tag", "job", "state", "raw", "reason", "node", "elapsed_s", "is_blocked", "is_held")
+    for facts, numbers in groups.items():
+        seen.append(Seen(**dict(zip(names, facts, strict=True)), elements=group_elements(numbers)))  # type: ignore[arg-type]
+    return seen
+
+
+def _read_live(identifier: str, match: re.Match[str], fields: Mapping[str, str], parent: Mapping[str, str]) -> Seen:
+    word = fields.get("job_state", "")
+    state = _LIVE_STATES.get(word, State.UNKNOWN)
+    is_pending = state is State.PENDING
+    # A held array's subjobs are Q, and say nothing of the hold; that they are H in a line of their own was never seen.
+    is_held = is_pending and "H" in (word, parent.get("job_state")) and bool(_HELD_BY_SOMEBODY.search(_holds(parent)))
+    comment = fields.get("comment", "")
+    return Seen(
+        tag=fields.get("Job_Name", ""),
+        job=identifier if match["index"] is None else f"{match['number']}[]{match['server'] or ''}",
+        elements=None,
+        state=state,
+        raw=word,
+        reason=_why_it_waits(word, comment, parent) if is_pending else "",
+        node=nodes_of(fields.get("exec_host", "")),
+        elapsed_s=None if is_pending else seconds_of(fields.get("resources_used.walltime", "")),
+        is_blocked=is_pending and comment.startswith("Can Never Run"),
+        is_held=is_held,
+    )
+
+
+def _holds(fields: Mapping[str, str]) -> str:
+    return fields.get("Hold_Types", "n")
+
+
+def _why_it_waits(word: str, comment: str, parent: Mapping[str, str]) -> str:
+    """The server's comment, where it is one on waiting: a subjob shows that its array has begun."""
+    if parent.get("job_state") == "H" or word == "H":
+        return "Held" if _HELD_BY_SOMEBODY.search(_holds(parent)) else f"Dependency ({parent.get('depend', '')})"
+    if word == "W":
+        return "waits for its start time"
+    if comment and not comment.startswith(("Job Array Began", "Job run at", "Subjob finished")):
+        return comment
+    most = parent.get("max_run_subjobs")
+    return f"max_run_subjobs={most}" if most else ""
+
+
+def read_history(completed: Completed) -> list[Seen] | NoAnswer:
+    """All that has ended of ``qstat -x -t -f``, and how."""
+    jobs = _read_jobs(completed)
+    if isinstance(jobs, NoAnswer):
+        return jobs
+    seen = []
+    for identifier, fields in jobs.items():
+        match = _ID.fullmatch(identifier)
+        if match is None or fields.get("job_state", "") not in _ENDED:
+            continue
+        if match["index"] == "":
+            continue  # how an array ended says nothing of its subjobs
+        is_own = match["index"] is None or "array_index" in fields or "run_count" in fields
+        state, reason, exit_code, signal = _read_end(fields) if is_own else _DELETED
+        seen.append(
+            Seen(
+                tag=fields.get("Job_Name", ""),
+                job=identifier if match["index"] is None else f"{match['number']}[]{match['server'] or ''}",
+                elements=None if match["index"] is None else range(int(match["index"]), int(match["index"]) + 1),
+                state=state,
+                raw=" ".join(filter(None, (fields.get("job_state"), fields.get("substate"), fields.get("Exit_status")))),
+                reason=reason,
+                node=nodes_of(fields.get("exec_host", "")),
+                exit_code=exit_code,
+                signal=signal,
+                elapsed_s=seconds_of(fields.get("resources_used.walltime", "")) if is_own else None,
+            )
+        )
+    return seen
+
+
+_End = tuple[State, str, int | None, int | None]  # state, reason, exit code, signal
+_DELETED: _End = (State.CANCELLED, "deleted before it started, or with its array", None, None)
+
+
+def _read_end(fields: Mapping[str, str]) -> _End:
+    """How a job ended, by its Exit_status; the comment has the words for it."""
+    comment = fields.get("comment", "")
+    code = _integer(fields.get("Exit_status"))
+    if code is None:
+        if "depend" in fields and "s" in _holds(fields):
+            return (
+                State.CANCELLED,
+                f"what it waited for cannot come any more ({fields['depend']}): PBS has deleted it",
+                None,
+                None,
+            )
+        return State.CANCELLED, "deleted before it started", None, None
+    if code in _KILLED_FOR:
+        state, resource = _KILLED_FOR[code]
+        return state, f"exceeded its {resource}", None, None
+    if code < 0:
+        return State.FAILED, f"PBS could not run it (Exit_status {code}): {comment}", None, None
+    if "memory limit" in comment or "exceeded resource mem" in comment:
+        return State.OOM, comment, None, None
+    if code > _BY_A_SIGNAL:
+        signal = code - _BY_A_SIGNAL
+        is_deleted = fields.get("substate") == "91" or signal == _SIGTERM
+        return (State.CANCELLED, "deleted", None, signal) if is_deleted else (State.FAILED, "", None, signal)
+    if _BY_ITSELF < code <= _BY_ITSELF + 64:
+        return State.FAILED, "", None, code - _BY_ITSELF
+    return (State.DONE if code == 0 else State.FAILED), "", code, None
+
+
+def _integer(text: str | None) -> int | None:
+    return int(text) if text is not None and re.fullmatch(r"-?[0-9]{1,6}", text, re.ASCII) else None
+
+
+def _read_jobs(completed: Completed) -> dict[str, dict[str, str]] | NoAnswer:
+    """Id -> the fields that are looked at, of ``Job Id: 39[3].pbs`` and the lines below it."""
+    if problem := failure_of("qstat", completed):
+        return problem
+    jobs: dict[str, dict[str, str]] = {}
+    fields: dict[str, str] = {}
+    for identifier, name, value in _lines(completed.stdout):
+        if identifier:
+            fields = jobs[identifier] = {}
+        else:
+            fields.setdefault(name, value)  # a value with line breaks of its own may look like a field that comes later
+    broken = next(
+        (identifier for identifier, known in jobs.items() if "job_state" not in known or "Job_Name" not in known), None
+    )
+    if broken is not None or (completed.stdout.strip() and not jobs):
+        return NoAnswer(message=f"qstat printed what cannot be read: {broken or completed.stdout.strip()[:200]}")
+    return jobs
+
+
+def _lines(text: str) -> Iterator[tuple[str, str, str]]:
+    for match in _LINE.finditer(text):
+        yield match["id"] or "", match["name"] or "", (match["value"] or "").replace("\n\t", "")
+
+
+def read_server(completed: Completed) -> Limits | NoAnswer:
+    """``    max_array_size = 10000`` of ``qstat -B -f``."""
+    if problem := failure_of("qstat", completed):
+        return problem
+    table = dict(re.findall(r"^    (\w+) = (.*?)\s*$", completed.stdout, re.MULTILINE))
+    return Limits(
+        max_array_size=max(1, _integer(table.get("max_array_size")) or DEFAULT_ARRAY_SIZE),
+        kill_wait_s=KILL_DELAY_S,
+        hides_jobs=table.get("query_other_jobs") == "False" if table else None,
+    )

@@ -1,0 +1,59 @@
+#!/bin/bash
+#PBS -lwalltime=2:00:00,place=scatter   # as it was
+#PBS -m ae
+#PBS -q short
+#PBS -l select=1:ncpus=4:mem=8192mb
+
+# shellcheck disable=SC2164 # where the folder is not there, the tasks say so
+cd -- '/home/it'\''s me' || cd /
+umask 027
+if [[ -d '/scratch/it'\''s me/runs/run-03/arrays/001' ]]; then exec >>'/scratch/it'\''s me/runs/run-03/arrays/001/elements.log' 2>&1; fi
+# shellcheck disable=SC1091,SC2034 # made at submit; the runner reads the variable
+{
+  if [[ -e '/scratch/it'\''s me/runs/run-03/environment.sh' ]]; then . '/scratch/it'\''s me/runs/run-03/environment.sh'; fi
+  hpcsweep_environment_loaded=1
+}
+module load everything
+cd "$PBS_O_WORKDIR"
+# shellcheck disable=SC2034,SC2154,SC2317 # all parts find each other by name, here and in the chunks
+hpcsweep_run_element() {
+hpcsweep_version='1.2.3'
+hpcsweep_scheduler='pbs'
+hpcsweep_run='run-03'
+hpcsweep_run_uid='0f3c'
+hpcsweep_run_dir='/scratch/it'\''s me/runs/run-03'
+hpcsweep_tag='digits-0f3c-001'
+hpcsweep_array='001'
+hpcsweep_workdir='task'
+hpcsweep_umask='027'
+hpcsweep_condition=''
+hpcsweep_positions=2
+hpcsweep_tasks_per_element=1
+hpcsweep_chunk_size=64
+hpcsweep_time_limit_s=7200
+hpcsweep_enforce_time_limit=1
+hpcsweep_kill_wait_s=30
+hpcsweep_total=2
+hpcsweep_max_failures=
+hpcsweep_chunk_hashes=(
+  6f9a27634dbcc6f67b478a41c622f519351cc2ee1694dfa488d3eac4c474e3f0
+)
+
+# runner/runner.sh stands here
+hpcsweep_main() {
+  hpcsweep_status=0
+}
+
+hpcsweep_setup() {
+  eval 'module load cuda
+export CPUS=4'
+}
+
+hpcsweep_teardown() {
+  eval 'echo '\''good bye'\'''
+}
+
+hpcsweep_main
+}
+hpcsweep_run_element
+echo "with 4 cores on short"
