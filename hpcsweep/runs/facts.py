@@ -18,6 +18,7 @@ from hpcsweep.errors import HpcsweepError
 from hpcsweep.model import Settings
 from hpcsweep.runs.editable import editable_roots
 from hpcsweep.runs.git import GitTroubleError, describe_commit, find_changes, find_repository
+from hpcsweep.runs.run import REHEARSAL_VARIABLE, REHEARSED_VARIABLE
 from hpcsweep.runs.snapshot import SnapshotPlan, plan_snapshot
 from hpcsweep.schedulers.base import Scheduler
 from hpcsweep.shell import is_installed, run_command
@@ -26,6 +27,7 @@ from hpcsweep.store import CODE_DIFF, RunPaths
 CARRIED = re.compile(
     r"PATH|LD_LIBRARY_PATH|VIRTUAL_ENV|CONDA_PREFIX|CONDA_DEFAULT_ENV|CONDA_EXE|CONDA_SHLVL|CONDA_PYTHON_EXE|PYTHONPATH|PYTHONHOME"
     r"|LOADEDMODULES|_LMFILES_|MODULEPATH|MODULESHOME|LMOD_[A-Z_]+|_ModuleTable[0-9]+_|_ModuleTable_Sz_|MANPATH|LANG|LC_[A-Z]+|TZ"
+    rf"|{REHEARSAL_VARIABLE}|{REHEARSED_VARIABLE}"
 )
 """The submitter's variables that the tasks start from, on every scheduler alike."""
 

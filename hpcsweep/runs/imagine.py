@@ -14,7 +14,7 @@ from hpcsweep.runs.advance import new_array
 from hpcsweep.runs.facts import Surroundings, current_folder, current_umask, look_around, make_tag, make_uid, who_and_where
 from hpcsweep.runs.limits import site_limits
 from hpcsweep.runs.prepare import Prepared
-from hpcsweep.runs.run import Run
+from hpcsweep.runs.run import Run, current_rehearsal
 from hpcsweep.runs.scripts import ArrayWriter
 from hpcsweep.schedulers import make_scheduler
 from hpcsweep.schedulers.base import Command
@@ -44,6 +44,7 @@ def run_record(
         **who_and_where(around.scheduler_version),
         **around.facts,
         "scheduler": prepared.scheduler,
+        "rehearsal": current_rehearsal(),
         "jobs": jobs,
         "profile": prepared.sweep.profile,
         "names": list(prepared.sweep.names),

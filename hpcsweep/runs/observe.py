@@ -137,8 +137,8 @@ def _ask_live(run: Run, evidence: Evidence) -> Evidence:
     answer: list[Seen] | NoAnswer
     if not tags:
         answer = []
-    elif run.info["scheduler"] == "local" and not run.is_on_this_host():
-        answer = NoAnswer(message=f"its tasks run on {run.host}; ask there")
+    elif run.elsewhere:
+        answer = NoAnswer(message=run.elsewhere)
     else:
         command = run.scheduler.live_cmd(tags)
         answer = run.scheduler.parse_live(run_command(command, timeout_s=run.settings.query_timeout_s))

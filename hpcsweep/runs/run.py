@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 import shlex
 import socket
@@ -32,6 +33,12 @@ from hpcsweep.store import (
 )
 
 DEFAULT_UMASK = 0o022
+
+REHEARSAL_VARIABLE = "HPCSWEEP_REHEARSAL"
+"""In a rehearsal its folder: the scheduler's commands that are found are stand-ins."""
+
+REHEARSED_VARIABLE = "HPCSWEEP_REHEARSES"
+"""In a rehearsal the scheduler that is played, whatever else this machine has."""
 
 
 @dataclass(frozen=True)
@@ -272,9 +279,34 @@ class Run:
                 f"it can be looked at and collected; before you change anything of it: hpcsweep adopt {self.handle}, or move it back",
             )
 
-    def is_on_this_host(self) -> bool:
-        """Whether a local run's processes are on this machine."""
-        return self.host == socket.gethostname()
+    @property
+    def elsewhere(self) -> str:
+        """Why the scheduler that would answer here is not the one that has the run's jobs; '' where it is."""
+        if self.info["scheduler"] == "local":
+            return "" if self.host == socket.gethostname() else f"its tasks run on {self.host}; ask there"
+        recorded, here = self.info.get("rehearsal"), current_rehearsal()
+        if recorded == here:
+            return ""
+        if recorded is None:
+            return f"it runs on the real {self.info['scheduler']}, and this is a rehearsal ({here})"
+        return f"it was rehearsed, in {recorded}; its jobs were never on a cluster"
+
+    def check_not_elsewhere(self) -> None:
+        """Refuse to act on a rehearsed run where there is a real scheduler, or the other way round: its tasks would run again.
+
+        Raises:
+            HpcsweepError: the jobs are with another scheduler than would answer.
+        """
+        if self.info["scheduler"] != "local" and self.elsewhere:
+            hint = (
+                "submit the sweep anew, on the cluster" if self.info.get("rehearsal") else "leave the rehearsal (`exit`) first"
+            )
+            raise HpcsweepError(f"{self.name} cannot be changed here: {self.elsewhere}", hint)
+
+
+def current_rehearsal() -> str | None:
+    """The folder of the rehearsal that we are in, if we are in one."""
+    return os.environ.get(REHEARSAL_VARIABLE) or None
 
 
 def open_run(runs_dir: str | None, text: str | None) -> Run:

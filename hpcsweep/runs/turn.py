@@ -41,6 +41,7 @@ def open_turn(run: Run, *, wait_s: float, command: str, is_adopting: bool = Fals
     """
     if not is_adopting:
         run.check_in_place()
+    run.check_not_elsewhere()
     _check_ours(run)
     with (
         sharing(run.settings.umask),
