@@ -258,7 +258,12 @@ class Fold:
         )
         if live.state is State.PENDING:
             if live.is_blocked:
-                return replace(view, reason=f"blocked: {live.reason}; it can never start (cancel it, then resubmit it)")
+                cure = (
+                    "cancel it, then resubmit it"
+                    if "Dependency" in live.reason
+                    else "cancel it; what it asks for has to change"
+                )
+                return replace(view, reason=f"blocked: {live.reason}; it can never start ({cure})")
             if live.is_held:
                 return replace(view, reason=f"held ({live.reason}); `hpcsweep release` lets it start")
             if is_started:

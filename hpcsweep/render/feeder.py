@@ -23,8 +23,25 @@ exit "$status"
 """
 
 
-def render_feeder(*, tag: str, run_dir: str, python: str, directives: Sequence[str], environment: str) -> str:
-    """The whole script. ``environment``: assignments in bash, of the environment in which ``python`` finds hpcsweep."""
+def render_feeder(
+    *, tag: str, run_dir: str, python: str, directives: Sequence[str], environment: str, opening: str = ""
+) -> str:
+    """The whole script.
+
+    Args:
+        tag: the job's name.
+        run_dir: the run that it advances.
+        python: the interpreter that has hpcsweep.
+        directives: the scheduler's lines.
+        environment: assignments in bash, of the environment in which ``python`` finds hpcsweep.
+        opening: what a script has to begin with where the scheduler starts it bare.
+    """
     settings = [f"{name}={shlex.quote(value)}" for name, value in (("python", python), ("run", run_dir))]
-    head = ["#!/bin/bash", *directives, "{", environment.rstrip("\n"), f"export HPCSWEEP_FEEDER={shlex.quote(tag)}"]
+    head = [
+        "#!/bin/bash",
+        *directives,
+        "{",
+        *filter(None, (opening, environment.rstrip("\n"))),
+        f"export HPCSWEEP_FEEDER={shlex.quote(tag)}",
+    ]
     return "\n".join([*head, *settings]) + _BODY + "}\n"

@@ -70,7 +70,8 @@ def _mark(run: Run, array: Array, elements: list[int] | None) -> None:
 
 def _refusal(completed: Completed) -> HpcsweepError:
     said = completed.stderr.strip() or completed.stdout.strip() or f"exit code {completed.returncode}"
-    words = " ".join(completed.argv)
+    is_script = completed.argv[:2] == ("/bin/sh", "-c")
+    words = " ".join(completed.argv[4:] if is_script else completed.argv)  # the script itself tells a user nothing
     if completed.returncode is None or "ontact" in said or "timed out" in said or "refused" in said.lower():
         return SchedulerUnreachable(f"the scheduler is out of reach: {said} ({words})", "try the same command again later")
     return HpcsweepError(f"{words}: {said}")

@@ -14,6 +14,7 @@ from hpcsweep.model import Request
 from hpcsweep.render.feeder import render_feeder
 from hpcsweep.runs.facts import environment_text
 from hpcsweep.runs.run import Run
+from hpcsweep.runs.scripts import run_facts
 from hpcsweep.runs.turn import Turn
 from hpcsweep.schedulers.base import ArrayJob, Refused, Seen, Submitted
 from hpcsweep.shell import run_command
@@ -26,7 +27,8 @@ MEMORY_BYTES = 512 * 1024**2
 DELAY_S = 300
 """When it looks again where nothing of the run is queued whose end it could wait for."""
 
-_OPTIONS = ("account", "partition", "qos", "reservation", "clusters", "wckey")
+_OPTIONS = ("account", "partition", "qos", "reservation", "clusters", "wckey", "project", "queue", "attributes", *"AqPW")
+"""Of the scheduler's own options those that say where, and at whose cost."""
 
 
 def feeder_request(run: Run, fold: Fold) -> Request | None:
@@ -76,20 +78,22 @@ def leave_feeder(turn: Turn, fold: Fold, *, delay_s: int = 0) -> list[str]:
     tag = f"{run.tag}-feed-{number}"
     options = run.settings.scheduler_options.get(run.scheduler.name, {})
     directives = run.scheduler.directives(request, {name: options[name] for name in _OPTIONS if name in options})
+    path = run.paths.feeder(number)
+    log = path.with_suffix(".log")
     script = render_feeder(
         tag=tag,
         run_dir=str(run.paths.root),
         python=sys.executable,
         directives=directives,
         environment=environment_text(os.environ),
+        opening=run_facts(run).opening(str(log)) if run.scheduler.starts_bare else "",
     )
     write_feeder(run.paths, number, script)
-    path = run.paths.feeder(number)
     first_of = () if delay_s else _middle_of(list(_queued_elements(fold)))
     job = ArrayJob(
         tag=tag,
         script=str(path),
-        log=str(path.with_suffix(".log")),
+        log=str(log),
         size=1,
         chdir=run.cwd,
         after_first_of=first_of,
@@ -109,10 +113,11 @@ def _submit(turn: Turn, feeder: Feeder, job: ArrayJob) -> list[str]:
         answer = run.scheduler.parse_submit(run_command(run.scheduler.submit_cmd(job), lock_fd=turn.lock.fd))
     except HpcsweepError as error:
         answer = Refused(message=error.message)
-    by_hand = f"without it, `hpcsweep advance {run.handle}` goes on"
+    by_hand = f"without it, `hpcsweep advance {run.handle}` goes on, by hand or from cron"
     if isinstance(answer, Submitted):
         turn.write({**event, "job": answer.job})
-        return [f"job {answer.job} is left, which goes on with {run.name} when some of it has ended"]
+        caveat = f" ({run.scheduler.feeder_caveat}; {by_hand})" if run.scheduler.feeder_caveat else ""
+        return [f"job {answer.job} is left, which goes on with {run.name} when some of it has ended{caveat}"]
     if isinstance(answer, Refused):
         turn.write({**event, "refused": True, "message": answer.message})
         return [f"no feeder could be left: {answer.message}; {by_hand}"]

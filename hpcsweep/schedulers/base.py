@@ -222,6 +222,11 @@ class Scheduler(Protocol):
         """Whether a job can advance a run. False: its queue advances the run by itself."""
         ...
 
+    @property
+    def feeder_caveat(self) -> str:
+        """What may keep a job from advancing its run, where the site does not allow for it; ''."""
+        ...
+
     def problems(self, request: Request, options: Mapping[str, Value]) -> list[Problem]:
         """What of a request and of the scheduler's own options (``slurm:``) cannot be expressed."""
         ...

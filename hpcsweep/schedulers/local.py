@@ -60,6 +60,7 @@ class Local:
     enforces_time_limit: bool = False
     starts_bare: bool = False
     is_fed_by_jobs: bool = False
+    feeder_caveat: str = ""
 
     def problems(self, request: Request, options: Mapping[str, Value]) -> list[Problem]:
         """What this machine cannot do: be several nodes. It has no options of its own."""

@@ -71,6 +71,7 @@ class Qsub:
     enforces_time_limit: bool = False  # it polls, and warns nobody: the runner keeps the limit too
     starts_bare: bool = True
     is_fed_by_jobs: bool = True
+    feeder_caveat: str = ""
 
     def problems(self, request: Request, options: Mapping[str, Value]) -> list[Problem]:
         """What of a request and of the options cannot be expressed."""

@@ -48,6 +48,8 @@ def read_submission(completed: Completed, refusals: Sequence[Refusal]) -> Submit
             return Submitted(job=line, warning="\n".join(said))
     if completed.returncode is None:
         return Uncertain(message=f"qsub gave no answer within {completed.elapsed_s:.0f} s")
+    if completed.returncode != 0 and _SLURMS_OWN.search(completed.stdout):
+        said += lines_of(completed.stdout)  # where that one puts its errors
     told = "printed no job's id" if completed.stdout.strip() else "said nothing"
     text = "\n".join(_without_usage(said)) or f"qsub ended with exit code {completed.returncode} and {told}"
     if completed.returncode <= 0 or completed.returncode > 255:
@@ -83,7 +85,9 @@ def failure_of(program: str, completed: Completed) -> NoAnswer | None:
         return None
     text = "; ".join(_without_usage(said))[:500]
     if _SLURMS_OWN.search(text) or "usage" in completed.stderr.lower():
-        return NoAnswer(message=f"this {program} is not PBS's or Torque's own: {text or 'it printed its usage'}")
+        return NoAnswer(
+            message=f"this {program} is not PBS's or Torque's own, it may be Slurm's: {text or 'it printed its usage'}"
+        )
     return NoAnswer(message=text or f"{program} ended with exit code {completed.returncode} and said nothing")
 
 

@@ -110,6 +110,7 @@ class Slurm:
     enforces_time_limit: bool = True
     starts_bare: bool = False
     is_fed_by_jobs: bool = True
+    feeder_caveat: str = ""
 
     def problems(self, request: Request, options: Mapping[str, Value]) -> list[Problem]:
         """What of a request and of ``slurm:`` cannot be expressed."""

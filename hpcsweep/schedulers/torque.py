@@ -127,6 +127,7 @@ class Torque(Qsub):
     )
     refusals: ClassVar[Sequence[Refusal]] = _REFUSALS
     check: ClassVar[str] = _CHECK
+    feeder_caveat: str = "where Torque lets compute nodes submit, which it does not by default"
     is_history_whole: bool = False  # what has ended is listed for keep_completed, and then gone
 
     def _resource_lines(self, request: Request, chunk: Sequence[str]) -> list[str]:

@@ -22,7 +22,7 @@ from typing import Any
 
 import pytest
 
-REPOSITORY = Path(__file__).parents[2]
+REPOSITORY = Path(__file__).parents[1]
 PACKAGES = sysconfig.get_paths()["purelib"]
 POLL_S = 0.5
 # Whoever starts a task leaves a line here: task, attempt, restart.
