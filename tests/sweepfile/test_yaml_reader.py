@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import json
 import math
+import re
 
 import pytest
 import yaml
-from hypothesis import example, given, settings
+from hypothesis import assume, example, given, settings
 from hypothesis import strategies as st
 
 from hpcsweep.errors import Faults, FileFaults
@@ -265,6 +266,8 @@ def test_odd_characters_and_escapes_do_not_mix():
 @settings(deadline=None, max_examples=200)
 @given(st.lists(st.text(st.characters(exclude_characters="\0", exclude_categories=["Cs"])), min_size=1))
 def test_what_pyyaml_writes_is_read_back(texts):
+    # A text to PyYAML, which writes YAML 1.1, and a number in YAML 1.2: 0E0.
+    assume(not any(re.fullmatch(r"[-+]?[0-9]+[eE][-+]?[0-9]+", text, re.ASCII) for text in texts))
     assert data(yaml.safe_dump({"a": texts})) == {"a": texts}
 
 
