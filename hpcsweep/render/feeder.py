@@ -23,7 +23,7 @@ exit "$status"
 """
 
 
-def render_feeder(
+def render_feeder(  # noqa: PLR0913 - the parts of one script
     *, tag: str, run_dir: str, python: str, directives: Sequence[str], environment: str, opening: str = ""
 ) -> str:
     """The whole script.

@@ -78,7 +78,8 @@ def failure_of(program: str, completed: Completed) -> NoAnswer | None:
     if completed.returncode is None:
         return NoAnswer(message=f"{program} gave no answer within {completed.elapsed_s:.0f} s")
     said = [line for line in lines_of(completed.stderr) if not _UNKNOWN_JOB.search(line)]
-    is_refused = any(_NO_HISTORY.search(line) for line in [*said, *lines_of(completed.stdout)[:1]])
+    first = completed.stdout[:300].strip().partition("\n")[0]
+    is_refused = any(_NO_HISTORY.search(line) for line in [*said, first])
     if not said and not is_refused and (completed.returncode == 0 or lines_of(completed.stderr)):
         return None
     if completed.returncode == 0 and not is_refused and not any(_is_trouble(line) for line in said):

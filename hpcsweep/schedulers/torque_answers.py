@@ -207,7 +207,7 @@ def _read(completed: Completed) -> _Listed | NoAnswer:
 
 
 def _open_arrays(lines: Sequence[str]) -> dict[str, tuple[str, str]]:
-    """Of the arrays that were asked for, those that are not over: number -> tag and id. A list shows a name's end alone."""
+    """Of the arrays that were asked for, those that are not over: number -> tag and id. A list shows a part of a long name."""
     asked = [line.removeprefix(ASKED).split() for line in lines if line.startswith(ASKED)]
     tags = {job.partition("[]")[0]: (tag, job) for job, tag in asked if "[]" in job}
     found = {}
@@ -215,7 +215,8 @@ def _open_arrays(lines: Sequence[str]) -> dict[str, tuple[str, str]]:
         match = _ARRAY_LINE.fullmatch(line)
         if match and match["state"] != _ENDED and match["number"] in tags:
             tag, job = tags[match["number"]]
-            if tag.endswith(match["name"].lstrip(".")):
+            shown = match["name"].strip(".")
+            if tag.startswith(shown) or tag.endswith(shown):
                 found[match["number"]] = tag, job
     return found
 
