@@ -12,7 +12,7 @@ from __future__ import annotations
 import re
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
-from typing import ClassVar, Literal
+from typing import ClassVar
 
 from hpcsweep.model import Completed, Request
 from hpcsweep.ranges import format_ranges
@@ -181,17 +181,9 @@ class Pbs(Qsub):
             for start in range(0, len(ranges), _RANGES_AT_ONCE)
         ]
 
-    def hold_cmds(self, tag: str, job: str, action: Literal["hold", "release"]) -> list[Command]:
-        """``qhold`` or ``qrls``, of a whole array: single subjobs cannot be held."""
-        return [self._tell(f'{self.check}tell {"qhold" if action == "hold" else "qrls"} "$2"\n', tag, job)]
-
     def throttle_cmds(self, tag: str, job: str, at_once: int) -> list[Command]:
         """``qalter -W max_run_subjobs=4``."""
         return [self._tell(f'{self.check}tell qalter -W "max_run_subjobs=$3" "$2"\n', tag, job, str(at_once or NO_LIMIT))]
-
-    def limits_cmd(self) -> Command | None:
-        """``qstat -B -f``."""
-        return query("qstat", "-B", "-f")
 
     def parse_limits(self, completed: Completed) -> Limits | NoAnswer:
         """``max_array_size = 10000``."""

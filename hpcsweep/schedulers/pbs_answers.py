@@ -14,7 +14,16 @@ from collections.abc import Iterator, Mapping
 
 from hpcsweep.model import Completed
 from hpcsweep.schedulers.base import Limits, NoAnswer, Seen
-from hpcsweep.schedulers.qsub_answers import failure_of, group_elements, nodes_of, seconds_of
+from hpcsweep.schedulers.qsub_answers import (
+    End,
+    failure_of,
+    merge_elements,
+    nodes_of,
+    parse_integer,
+    parse_job_id,
+    read_exit_status,
+    seconds_of,
+)
 from hpcsweep.states import State
 
 DEFAULT_ARRAY_SIZE = 10_000  # man pbs_server_attributes: max_array_size
@@ -40,7 +49,6 @@ _FIELDS = (
 )
 # Long values go on in the next lines, behind a tab.
 _LINE = re.compile(rf"^(?:Job Id: (?P<id>\S+)|    (?P<name>{_FIELDS}) = (?P<value>.*(?:\n\t.*)*))$", re.MULTILINE)
-_ID = re.compile(r"(?P<number>[0-9]+)(?:\[(?P<index>[0-9]*)\])?(?P<server>\..*)?", re.ASCII)
 
 # pbs's job.h: what MOM ended it for.
 _KILLED_FOR: dict[int, tuple[State, str]] = {
@@ -49,45 +57,29 @@ _KILLED_FOR: dict[int, tuple[State, str]] = {
     -27: (State.OOM, "mem"),
     -26: (State.OOM, "vmem"),
 }
-_BY_A_SIGNAL = 256  # Exit_status of what MOM itself killed: 271 is SIGTERM
-_BY_ITSELF = 128  # the shell's way to say it
-_SIGTERM = 15
 
 
 def read_qstat(completed: Completed) -> list[Seen] | NoAnswer:
     """All that is live of ``qstat -t -f``; what is not there any more is named on standard error alone."""
     jobs = _read_jobs(completed)
-    if isinstance(jobs, NoAnswer):
-        return jobs
-    groups: dict[tuple[object, ...], list[int]] = {}
-    seen: list[Seen] = []
+    return jobs if isinstance(jobs, NoAnswer) else merge_elements(_live(jobs))
+
+
+def _live(jobs: Mapping[str, Mapping[str, str]]) -> Iterator[tuple[Seen, int | None]]:
     for identifier, fields in jobs.items():
-        match = _ID.fullmatch(identifier)
-        if match is None or fields.get("job_state", "") in _ENDED or match["index"] == "":
-            continue
-        parent = jobs.get(f"{match['number']}[]{match['server'] or ''}", fields)
-        found = _read_live(identifier, match, fields, parent)
-        if match["index"] is None:
-            seen.append(found)
-        else:
-            key = (found.tag, found.job, found.state, found.raw, found.reason, found.node, found.elapsed_s)
-            groups.setdefault((*key, found.is_blocked, found.is_held), []).append(int(match["index"]))
-    names = ("tag", "job", "state", "raw", "reason", "node", "elapsed_s", "is_blocked", "is_held")
-    for facts, numbers in groups.items():
-        seen.append(Seen(**dict(zip(names, facts, strict=True)), elements=group_elements(numbers)))  # type: ignore[arg-type]
-    return seen
+        named = parse_job_id(identifier)
+        if named is not None and not named.is_array and fields["job_state"] not in _ENDED:
+            yield _read_live(named.job, fields, jobs.get(named.job, fields)), named.index
 
 
-def _read_live(identifier: str, match: re.Match[str], fields: Mapping[str, str], parent: Mapping[str, str]) -> Seen:
-    word = fields.get("job_state", "")
+def _read_live(job: str, fields: Mapping[str, str], parent: Mapping[str, str]) -> Seen:
+    word = fields["job_state"]
     state = _LIVE_STATES.get(word, State.UNKNOWN)
     is_pending = state is State.PENDING
-    # A held array's subjobs are Q, and say nothing of the hold; that they are H in a line of their own was never seen.
-    is_held = is_pending and "H" in (word, parent.get("job_state")) and bool(_HELD_BY_SOMEBODY.search(_holds(parent)))
     comment = fields.get("comment", "")
     return Seen(
-        tag=fields.get("Job_Name", ""),
-        job=identifier if match["index"] is None else f"{match['number']}[]{match['server'] or ''}",
+        tag=fields["Job_Name"],
+        job=job,
         elements=None,
         state=state,
         raw=word,
@@ -95,7 +87,8 @@ def _read_live(identifier: str, match: re.Match[str], fields: Mapping[str, str],
         node=nodes_of(fields.get("exec_host", "")),
         elapsed_s=None if is_pending else seconds_of(fields.get("resources_used.walltime", "")),
         is_blocked=is_pending and comment.startswith("Can Never Run"),
-        is_held=is_held,
+        # A held array's subjobs are Q, and say nothing of the hold.
+        is_held=is_pending and "H" in (word, parent["job_state"]) and bool(_HELD_BY_SOMEBODY.search(_holds(parent))),
     )
 
 
@@ -118,69 +111,42 @@ def _why_it_waits(word: str, comment: str, parent: Mapping[str, str]) -> str:
 def read_history(completed: Completed) -> list[Seen] | NoAnswer:
     """All that has ended of ``qstat -x -t -f``, and how."""
     jobs = _read_jobs(completed)
-    if isinstance(jobs, NoAnswer):
-        return jobs
-    seen = []
+    return jobs if isinstance(jobs, NoAnswer) else merge_elements(_ended(jobs))
+
+
+def _ended(jobs: Mapping[str, Mapping[str, str]]) -> Iterator[tuple[Seen, int | None]]:
     for identifier, fields in jobs.items():
-        match = _ID.fullmatch(identifier)
-        if match is None or fields.get("job_state", "") not in _ENDED:
-            continue
-        if match["index"] == "":
+        named = parse_job_id(identifier)
+        if named is None or named.is_array or fields["job_state"] not in _ENDED:
             continue  # how an array ended says nothing of its subjobs
-        is_own = match["index"] is None or "array_index" in fields or "run_count" in fields
+        is_own = named.index is None or "array_index" in fields or "run_count" in fields
         state, reason, exit_code, signal = _read_end(fields) if is_own else _DELETED
-        seen.append(
-            Seen(
-                tag=fields.get("Job_Name", ""),
-                job=identifier if match["index"] is None else f"{match['number']}[]{match['server'] or ''}",
-                elements=None if match["index"] is None else range(int(match["index"]), int(match["index"]) + 1),
-                state=state,
-                raw=" ".join(filter(None, (fields.get("job_state"), fields.get("substate"), fields.get("Exit_status")))),
-                reason=reason,
-                node=nodes_of(fields.get("exec_host", "")),
-                exit_code=exit_code,
-                signal=signal,
-                elapsed_s=seconds_of(fields.get("resources_used.walltime", "")) if is_own else None,
-            )
+        seen = Seen(
+            tag=fields["Job_Name"],
+            job=named.job,
+            elements=None,
+            state=state,
+            raw=" ".join(filter(None, (fields["job_state"], fields.get("substate"), fields.get("Exit_status")))),
+            reason=reason,
+            node=nodes_of(fields.get("exec_host", "")),
+            exit_code=exit_code,
+            signal=signal,
+            elapsed_s=seconds_of(fields.get("resources_used.walltime", "")) if is_own else None,
         )
-    return seen
+        yield seen, named.index
 
 
-_End = tuple[State, str, int | None, int | None]  # state, reason, exit code, signal
-_DELETED: _End = (State.CANCELLED, "deleted before it started, or with its array", None, None)
+_DELETED: End = (State.CANCELLED, "deleted before it started, or with its array", None, None)
 
 
-def _read_end(fields: Mapping[str, str]) -> _End:
+def _read_end(fields: Mapping[str, str]) -> End:
     """How a job ended, by its Exit_status; the comment has the words for it."""
-    comment = fields.get("comment", "")
-    code = _integer(fields.get("Exit_status"))
-    if code is None:
-        if "depend" in fields and "s" in _holds(fields):
-            return (
-                State.CANCELLED,
-                f"what it waited for cannot come any more ({fields['depend']}): PBS has deleted it",
-                None,
-                None,
-            )
-        return State.CANCELLED, "deleted before it started", None, None
-    if code in _KILLED_FOR:
-        state, resource = _KILLED_FOR[code]
-        return state, f"exceeded its {resource}", None, None
-    if code < 0:
-        return State.FAILED, f"PBS could not run it (Exit_status {code}): {comment}", None, None
-    if "memory limit" in comment or "exceeded resource mem" in comment:
-        return State.OOM, comment, None, None
-    if code > _BY_A_SIGNAL:
-        signal = code - _BY_A_SIGNAL
-        is_deleted = fields.get("substate") == "91" or signal == _SIGTERM
-        return (State.CANCELLED, "deleted", None, signal) if is_deleted else (State.FAILED, "", None, signal)
-    if _BY_ITSELF < code <= _BY_ITSELF + 64:
-        return State.FAILED, "", None, code - _BY_ITSELF
-    return (State.DONE if code == 0 else State.FAILED), "", code, None
-
-
-def _integer(text: str | None) -> int | None:
-    return int(text) if text is not None and re.fullmatch(r"-?[0-9]{1,6}", text, re.ASCII) else None
+    code = parse_integer(fields.get("Exit_status"))
+    if code is not None:
+        return read_exit_status(code, _KILLED_FOR, fields.get("comment", ""))
+    if "depend" in fields and "s" in _holds(fields):
+        return State.CANCELLED, f"what it waited for cannot come any more ({fields['depend']}): PBS has deleted it", None, None
+    return State.CANCELLED, "deleted before it started", None, None
 
 
 def _read_jobs(completed: Completed) -> dict[str, dict[str, str]] | NoAnswer:
@@ -213,7 +179,7 @@ def read_server(completed: Completed) -> Limits | NoAnswer:
         return problem
     table = dict(re.findall(r"^    (\w+) = (.*?)\s*$", completed.stdout, re.MULTILINE))
     return Limits(
-        max_array_size=max(1, _integer(table.get("max_array_size")) or DEFAULT_ARRAY_SIZE),
+        max_array_size=max(1, parse_integer(table.get("max_array_size")) or DEFAULT_ARRAY_SIZE),
         kill_wait_s=KILL_DELAY_S,
         hides_jobs=table.get("query_other_jobs") == "False" if table else None,
     )

@@ -10,7 +10,7 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Collection, Mapping, Sequence
-from typing import ClassVar
+from typing import ClassVar, Literal
 
 from hpcsweep.model import Completed, Request, Value
 from hpcsweep.schedulers.base import ArrayJob, Command, NoAnswer, Problem, Queued, Refused, SubmitLimits, Submitted, Uncertain
@@ -126,6 +126,14 @@ class Qsub:
     def cancel_pending_cmds(self, tag: str, job: str) -> list[Command]:
         """Of the pending alone: whatever has started meanwhile goes on."""
         return [self._tell(f"{self.check}shift\n{CANCEL_PENDING}", tag, job)]
+
+    def hold_cmds(self, tag: str, job: str, action: Literal["hold", "release"]) -> list[Command]:
+        """``qhold`` or ``qrls``, of a whole array: single subjobs cannot be held on PBS."""
+        return [self._tell(f'{self.check}tell {"qhold" if action == "hold" else "qrls"} "$2"\n', tag, job)]
+
+    def limits_cmd(self) -> Command | None:
+        """``qstat -B -f``."""
+        return query("qstat", "-B", "-f")
 
     def version_cmd(self) -> Command:
         """The version of the programs here, which ask nobody for it."""

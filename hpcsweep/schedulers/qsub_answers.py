@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from signal import SIGTERM
 from typing import Literal
 
 from hpcsweep.model import Completed
-from hpcsweep.schedulers.base import NoAnswer, Refused, Submitted, Uncertain
+from hpcsweep.schedulers.base import NoAnswer, Refused, Seen, Submitted, Uncertain
+from hpcsweep.states import State
 
 _ID = re.compile(r"[0-9]+(\[\])?(\.[\w.-]+)?", re.ASCII)
 
@@ -131,3 +133,63 @@ def group_elements(numbers: Sequence[int]) -> range | tuple[int, ...]:
     if ordered and ordered[-1] - ordered[0] + 1 == len(ordered):
         return range(ordered[0], ordered[-1] + 1)
     return tuple(ordered)
+
+
+def merge_elements(found: Iterable[tuple[Seen, int | None]]) -> list[Seen]:
+    """What is said of single elements (None: of a whole job), with those together of which the same is said."""
+    groups: dict[Seen, list[int]] = {}
+    for seen, element in found:
+        numbers = groups.setdefault(seen, [])
+        if element is not None:
+            numbers.append(element)
+    return [replace(seen, elements=group_elements(numbers)) if numbers else seen for seen, numbers in groups.items()]
+
+
+@dataclass(frozen=True, kw_only=True)
+class JobId:
+    """``39[3].pbs``: the array's id, and the subjob's index. A single job has no index; an array itself (``39[]``) is neither."""
+
+    job: str
+    index: int | None = None
+    is_array: bool = False
+
+
+def parse_job_id(text: str) -> JobId | None:
+    """``39[3].pbs``, ``39[].pbs``, ``40.pbs``; None for anything else."""
+    match = re.fullmatch(r"([0-9]+)(?:\[([0-9]*)\])?(\..*)?", text, re.ASCII)
+    if match is None:
+        return None
+    number, index, server = match.groups()
+    if index is None:
+        return JobId(job=text)
+    return JobId(job=f"{number}[]{server or ''}", index=int(index) if index else None, is_array=not index)
+
+
+End = tuple[State, str, int | None, int | None]
+"""State, reason, exit code, signal."""
+
+_BY_THE_SERVER = 256  # what MOM itself killed: 271 is SIGTERM, of qdel
+_BY_ITSELF = 128  # the shell's way to say it
+_LAST_SIGNAL = 64
+
+
+def read_exit_status(code: int, killed_for: Mapping[int, tuple[State, str]], comment: str) -> End:
+    """How a job that ran has ended, by its exit status. ``killed_for``: what the server ended it for, by the negative codes."""
+    if code in killed_for:
+        state, resource = killed_for[code]
+        return state, f"exceeded its {resource}", None, None
+    if code < 0:
+        return State.FAILED, f"the scheduler could not run it (exit status {code}): {comment}", None, None
+    if "memory limit" in comment:
+        return State.OOM, comment, None, None
+    if code > _BY_THE_SERVER:
+        signal = code - _BY_THE_SERVER
+        return (State.CANCELLED, "deleted", None, signal) if signal == SIGTERM else (State.FAILED, "", None, signal)
+    if _BY_ITSELF < code <= _BY_ITSELF + _LAST_SIGNAL:
+        return State.FAILED, "", None, code - _BY_ITSELF
+    return (State.DONE if code == 0 else State.FAILED), "", code, None
+
+
+def parse_integer(text: str | None) -> int | None:
+    """``-29`` -> -29; anything else -> None."""
+    return int(text) if text is not None and re.fullmatch(r"-?[0-9]{1,9}", text, re.ASCII) else None

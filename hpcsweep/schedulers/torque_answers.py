@@ -14,7 +14,18 @@ from dataclasses import dataclass
 
 from hpcsweep.model import Completed
 from hpcsweep.schedulers.base import Limits, NoAnswer, Seen, up_to_the_end
-from hpcsweep.schedulers.qsub_answers import failure_of, group_elements, lines_of, nodes_of, seconds_of
+from hpcsweep.schedulers.qsub_answers import (
+    End,
+    JobId,
+    failure_of,
+    lines_of,
+    merge_elements,
+    nodes_of,
+    parse_integer,
+    parse_job_id,
+    read_exit_status,
+    seconds_of,
+)
 from hpcsweep.states import State
 
 DEFAULT_ARRAY_SIZE = 10_000
@@ -50,7 +61,6 @@ _FIELD = re.compile(
     re.DOTALL,
 )
 _WALLTIME = re.compile(r"<resources_used>.*?<walltime>(.*?)</walltime>.*?</resources_used>", re.DOTALL)
-_ID = re.compile(r"(?P<number>[0-9]+)(?:\[(?P<index>[0-9]+)\])?(?P<server>\..*)?", re.ASCII)
 # 280[].torque              long             user                0 R batch
 _ARRAY_LINE = re.compile(r"(?P<number>[0-9]+)\[\]\S*\s+(?P<name>\S+)\s.*\s(?P<state>[A-Z])\s+\S+", re.ASCII)
 
@@ -60,17 +70,15 @@ _KILLED_FOR: dict[int, tuple[State, str]] = {
     -11: (State.TIMEOUT, "walltime"),
     -12: (State.TIMEOUT, "cput"),
 }
-_BY_A_SIGNAL = 256
-_BY_ITSELF = 128
-_SIGTERM = 15
+_DELETED = 271
 
 
 @dataclass(frozen=True, kw_only=True)
 class _Listed:
-    """``jobs``: single jobs and subjobs by their ids; ``open_arrays``: number -> tag and id of those that are not over."""
+    """``jobs``: single jobs and subjobs, with their tags and fields; ``open_arrays``: tag and id of those that are not over."""
 
-    jobs: Mapping[str, dict[str, str]]
-    open_arrays: Mapping[str, tuple[str, str]]
+    jobs: Sequence[tuple[JobId, str, Mapping[str, str]]]
+    open_arrays: Sequence[tuple[str, str]]
 
 
 def read_qstat(completed: Completed) -> list[Seen] | NoAnswer:
@@ -78,32 +86,19 @@ def read_qstat(completed: Completed) -> list[Seen] | NoAnswer:
     listed = _read(completed)
     if isinstance(listed, NoAnswer):
         return listed
-    groups: dict[tuple[object, ...], list[int]] = {}
-    seen: list[Seen] = []
-    highest: dict[str, int] = {}  # number of the array -> its highest subjob
-    for identifier, fields in listed.jobs.items():
-        match = _ID.fullmatch(identifier)
-        if match is None:
-            continue
-        if match["index"] is None:
-            if fields["job_state"] != _ENDED:
-                seen.append(_read_live(fields["Job_Name"], identifier, fields))
-            continue
-        index, tag = int(match["index"]), _tag_of(fields["Job_Name"], match["index"])
-        job = f"{match['number']}[]{match['server'] or ''}"
-        highest[match["number"]] = max(index, highest.get(match["number"], -1))
-        if fields["job_state"] != _ENDED:
-            found = _read_live(tag, job, fields)
-            key = (found.tag, found.job, found.state, found.raw, found.reason, found.node, found.elapsed_s)
-            groups.setdefault((*key, found.is_blocked, found.is_held), []).append(index)
-    names = ("tag", "job", "state", "raw", "reason", "node", "elapsed_s", "is_blocked", "is_held")
-    for facts, numbers in groups.items():
-        seen.append(Seen(**dict(zip(names, facts, strict=True)), elements=group_elements(numbers)))  # type: ignore[arg-type]
-    for number, (tag, job) in listed.open_arrays.items():
-        to_come = up_to_the_end(highest.get(number, -1) + 1)
-        why = "Torque makes the subjobs of an array little by little"
+    seen = merge_elements(
+        (_read_live(tag, named.job, fields), named.index) for named, tag, fields in listed.jobs if _is_live(fields)
+    )
+    why = "Torque makes the subjobs of an array little by little"
+    for tag, job in listed.open_arrays:
+        highest = max((named.index for named, _, _ in listed.jobs if named.job == job and named.index is not None), default=-1)
+        to_come = up_to_the_end(highest + 1)
         seen.append(Seen(tag=tag, job=job, elements=to_come, state=State.PENDING, raw="", reason=why))
     return seen
+
+
+def _is_live(fields: Mapping[str, str]) -> bool:
+    return fields["job_state"] != _ENDED
 
 
 def _read_live(tag: str, job: str, fields: Mapping[str, str]) -> Seen:
@@ -138,54 +133,38 @@ def read_history(completed: Completed) -> list[Seen] | NoAnswer:
     listed = _read(completed)
     if isinstance(listed, NoAnswer):
         return listed
-    seen = []
-    for identifier, fields in listed.jobs.items():
-        match = _ID.fullmatch(identifier)
-        if match is None or fields["job_state"] != _ENDED:
-            continue
-        state, reason, exit_code, signal = _read_end(fields)
-        index = match["index"]
-        seen.append(
-            Seen(
-                tag=fields["Job_Name"] if index is None else _tag_of(fields["Job_Name"], index),
-                job=identifier if index is None else f"{match['number']}[]{match['server'] or ''}",
-                elements=None if index is None else range(int(index), int(index) + 1),
-                state=state,
-                raw=" ".join(filter(None, (_ENDED, fields.get("exit_status")))),
-                reason=reason,
-                node=nodes_of(fields.get("exec_host", "")),
-                exit_code=exit_code,
-                signal=signal,
-                elapsed_s=seconds_of(fields.get("walltime", "")),
-            )
-        )
-    return seen
+    return merge_elements(
+        (_ended(tag, named.job, fields), named.index) for named, tag, fields in listed.jobs if not _is_live(fields)
+    )
 
 
-def _read_end(fields: Mapping[str, str]) -> tuple[State, str, int | None, int | None]:
-    """State, reason, exit code, signal."""
-    text = fields.get("exit_status")
-    code = int(text) if text is not None and re.fullmatch(r"-?[0-9]{1,6}", text, re.ASCII) else None
-    comment = fields.get("comment", "")
-    if code is None or (code == _BY_A_SIGNAL + _SIGTERM and "start_time" not in fields):
-        is_by_dependency = "dependency" in comment
-        return State.CANCELLED, comment if is_by_dependency else "deleted before it started", None, None
-    if code in _KILLED_FOR:
-        state, resource = _KILLED_FOR[code]
-        return state, f"exceeded its {resource}", None, None
-    if code < 0:
-        return State.FAILED, f"Torque could not run it (exit_status {code}): {comment}", None, None
-    if code > _BY_A_SIGNAL:
-        signal = code - _BY_A_SIGNAL
-        return (State.CANCELLED, "deleted", None, signal) if signal == _SIGTERM else (State.FAILED, "", None, signal)
-    if _BY_ITSELF < code <= _BY_ITSELF + 64:
-        return State.FAILED, "", None, code - _BY_ITSELF
-    return (State.DONE if code == 0 else State.FAILED), "", code, None
+def _ended(tag: str, job: str, fields: Mapping[str, str]) -> Seen:
+    state, reason, exit_code, signal = _read_end(fields)
+    return Seen(
+        tag=tag,
+        job=job,
+        elements=None,
+        state=state,
+        raw=" ".join(filter(None, (_ENDED, fields.get("exit_status")))),
+        reason=reason,
+        node=nodes_of(fields.get("exec_host", "")),
+        exit_code=exit_code,
+        signal=signal,
+        elapsed_s=seconds_of(fields.get("walltime", "")),
+    )
 
 
-def _tag_of(name: str, index: str) -> str:
+def _read_end(fields: Mapping[str, str]) -> End:
+    """How a job ended, by its exit_status; one that never began has none, or that of its deletion."""
+    code, comment = parse_integer(fields.get("exit_status")), fields.get("comment", "")
+    if code is None or (code == _DELETED and "start_time" not in fields):
+        return State.CANCELLED, comment if "dependency" in comment else "deleted before it started", None, None
+    return read_exit_status(code, _KILLED_FOR, comment)
+
+
+def _tag_of(name: str, index: int | None) -> str:
     """A subjob's name without the index that Torque appends: ``mix-3`` -> ``mix``."""
-    return name.removesuffix(f"-{index}")
+    return name if index is None else name.removesuffix(f"-{index}")
 
 
 def _read(completed: Completed) -> _Listed | NoAnswer:
@@ -193,31 +172,32 @@ def _read(completed: Completed) -> _Listed | NoAnswer:
     if problem := failure_of("qstat", completed):
         return problem
     details, _, arrays = completed.stdout.partition(ARRAYS_FOLLOW)
-    jobs: dict[str, dict[str, str]] = {}
+    jobs: list[tuple[JobId, str, Mapping[str, str]]] = []
     for match in _JOB.finditer(details):
         fields = {name: html.unescape(value) for name, value in _FIELD.findall(match[1])}
-        if not {"Job_Id", "Job_Name", "job_state"} <= fields.keys():
+        named = parse_job_id(fields.get("Job_Id", ""))
+        if named is None or not {"Job_Name", "job_state"} <= fields.keys():
             return NoAnswer(message=f"qstat printed a job that cannot be read: {match[0][:200]}")
         if walltime := _WALLTIME.search(match[1]):
             fields["walltime"] = walltime[1]
-        jobs[fields["Job_Id"]] = fields
+        if not named.is_array:
+            jobs.append((named, _tag_of(fields["Job_Name"], named.index), fields))
     if details.strip() and not jobs and "<Data>" not in details:
         return NoAnswer(message=f"qstat printed what cannot be read: {details.strip()[:200]}")
     return _Listed(jobs=jobs, open_arrays=_open_arrays(lines_of(arrays)))
 
 
-def _open_arrays(lines: Sequence[str]) -> dict[str, tuple[str, str]]:
-    """Of the arrays that were asked for, those that are not over: number -> tag and id. A list shows a part of a long name."""
+def _open_arrays(lines: Sequence[str]) -> list[tuple[str, str]]:
+    """Tag and id of the arrays that were asked for and are not over. A list shows a part of a long name."""
     asked = [line.removeprefix(ASKED).split() for line in lines if line.startswith(ASKED)]
     tags = {job.partition("[]")[0]: (tag, job) for job, tag in asked if "[]" in job}
-    found = {}
-    for line in lines:
-        match = _ARRAY_LINE.fullmatch(line)
+    found = []
+    for match in map(_ARRAY_LINE.fullmatch, lines):
         if match and match["state"] != _ENDED and match["number"] in tags:
             tag, job = tags[match["number"]]
             shown = match["name"].strip(".")
             if tag.startswith(shown) or tag.endswith(shown):
-                found[match["number"]] = tag, job
+                found.append((tag, job))
     return found
 
 

@@ -106,6 +106,7 @@ def test_cancel(notebook):
         (("echo {x!r}", None, hs.ParamSpace(x=1)), "cannot be written"),
         (("#!/usr/bin/python\nprint({x})", None, hs.ParamSpace(x=1)), "none for the shell"),
         (("#SBATCH --array=0-3\necho {x}", None, hs.ParamSpace(x=1)), "--array"),
+        (("#PBS -l walltime=1:00:00\necho {x}", None, hs.ParamSpace(x=1)), "#PBS -l walltime"),
         (("echo {x}", "job_{z}", hs.ParamSpace(x=1)), "no such parameter"),
         ((hs.Sweep(command="echo", comand="x"),), "comand"),
         ((hs.Sweep(space={"x": 1}),), "command"),

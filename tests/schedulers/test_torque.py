@@ -76,8 +76,9 @@ class TestLive:
 class TestHistory:
     def test_each_end_is_told_apart(self):
         ends = {
-            (s.tag, None if s.elements is None else s.elements[0]): (s.state, s.exit_code, s.signal)
+            (s.tag, element): (s.state, s.exit_code, s.signal)
             for s in read_history(both_lists())
+            for element in s.elements or (None,)
         }
         assert ends["mix", 0] == (State.DONE, 0, None)
         assert ends["mix", 5] == (State.FAILED, 2, None)
@@ -88,7 +89,7 @@ class TestHistory:
 
     def test_the_walltime(self):
         text = (DATA / "torque" / "02-after-qdel-qstat-t-f-x.xml").read_text()
-        ends = {(s.tag, s.elements[0]): s.state for s in read_history(printed(text)) if s.elements is not None}
+        ends = {(s.tag, element): s.state for s in read_history(printed(text)) for element in s.elements or ()}
         assert ends["wall", 0] is State.TIMEOUT
 
     def test_a_dependency_that_cannot_be_met_says_so(self):
