@@ -28,14 +28,19 @@ COMMANDS: dict[str, str] = {
     "wait": "wait until a run has ended; exit 0 when all tasks are done",
     "adopt": "let a run that was moved or copied go on where it is now",
     "verify": "whether a run's files are sound, and what can be trusted where they are not",
+    "doctor": "what is here to run on: scheduler, queues, file system, programs; what to do where something is missing",
     "list": "the runs there are",
     "du": "how much room the runs take",
     "archive": "pack a run into one file and remove its folder",
     "rm": "remove a run's folder",
+    "rehearse": "run a command, or a shell, with a scheduler to rehearse with on this machine",
 }
 """Command -> its one line of help. The module is ``hpcsweep.cli.<command>`` (``rm`` and ``list`` with a trailing ``_``)."""
 
 _MODULES = {"list": "list_"}
+
+_RUNS_A_COMMAND = frozenset({"rehearse"})
+"""Commands that run another one, which stands behind ``--`` with options of its own."""
 
 _MAY_BEGIN_WITH_A_DASH = frozenset({"--sort", "--where"})
 """Options whose value argparse would take for another option: ``--sort -val_loss``."""
@@ -48,6 +53,7 @@ def run_command(argv: Sequence[str]) -> int:
         SystemExit: by argparse, 0 after --help and --version, 2 for a wrong command line.
     """
     name = next((word for word in argv if not word.startswith("-")), None)
+    argv, words = _cut_off_command(argv) if name in _RUNS_A_COMMAND else (argv, None)
     parser, command = _parser(only=name if name in COMMANDS else None)
     if name is not None and name not in COMMANDS:
         parser.error(f"there is no command {name!r}{_nearest([name], COMMANDS)}")
@@ -60,12 +66,20 @@ def run_command(argv: Sequence[str]) -> int:
         return 2
     run = args.run_command
     del args.run_command, args.command
+    if words is not None:
+        args.words = words
     try:
         Path.cwd()
     except OSError as error:
         raise HpcsweepError(f"the folder you are in cannot be found: {error.strerror}", "cd to another one") from None
     code: int = run(**vars(args))
     return code
+
+
+def _cut_off_command(argv: Sequence[str]) -> tuple[Sequence[str], list[str]]:
+    """The words up to the first ``--``, and those behind it."""
+    at = list(argv).index("--") if "--" in argv else len(argv)
+    return argv[:at], list(argv[at + 1 :])
 
 
 def _join_dashed(argv: Sequence[str]) -> list[str]:

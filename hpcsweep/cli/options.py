@@ -67,11 +67,16 @@ def add_sweep(parser: argparse.ArgumentParser) -> None:
     """The sweep file and all that changes what it says; the same for ``submit`` and ``show``."""
     add_space(parser)
     parser.add_argument("--name", metavar="NAME", help="the run's name (default: run-01, run-02, ...)")
-    parser.add_argument("--scheduler", metavar="NAME", choices=("auto", *_SCHEDULERS), help="auto, slurm, pbs, torque or local")
+    add_scheduler(parser)
     add_profile(parser)
     parser.add_argument(
         "--runs-dir", metavar="DIR", help="where runs are made (default: runs_dir of your configuration, else runs)"
     )
+
+
+def add_scheduler(parser: argparse.ArgumentParser) -> None:
+    """Whose jobs they are."""
+    parser.add_argument("--scheduler", metavar="NAME", choices=("auto", *_SCHEDULERS), help="auto, slurm, pbs, torque or local")
 
 
 def add_profile(parser: argparse.ArgumentParser) -> None:

@@ -10,13 +10,13 @@ from dataclasses import replace
 from hpcsweep.errors import HpcsweepError
 from hpcsweep.fold import Fold
 from hpcsweep.ledger import Feeder
-from hpcsweep.model import Request
+from hpcsweep.model import Request, Settings
 from hpcsweep.render.feeder import render_feeder
 from hpcsweep.runs.facts import environment_text
 from hpcsweep.runs.run import Run
 from hpcsweep.runs.scripts import run_facts
 from hpcsweep.runs.turn import Turn
-from hpcsweep.schedulers.base import ArrayJob, Refused, Seen, Submitted
+from hpcsweep.schedulers.base import ArrayJob, Refused, Scheduler, Seen, Submitted
 from hpcsweep.shell import run_command
 from hpcsweep.states import FACTS
 from hpcsweep.store import write_feeder
@@ -33,13 +33,21 @@ _OPTIONS = ("account", "partition", "qos", "reservation", "clusters", "wckey", "
 
 def feeder_request(run: Run, fold: Fold) -> Request | None:
     """What the next feeder asks for: a little, where the tasks run and on their account. None: none is to be left now."""
-    if not run.ledger.is_fed or is_waiting(run, fold):
-        return None
-    task = run.request_of(0)
+    return small_request(run.request_of(0)) if run.ledger.is_fed and not is_waiting(run, fold) else None
+
+
+def small_request(task: Request) -> Request:
+    """What a small job of our own asks for, where tasks ask for ``task``."""
     plain = Request(account=task.account, partition=task.partition, qos=task.qos)
     # A time that the tasks may have is one that the partition allows; sites that want no --mem want none here.
     limit_s = TIME_LIMIT_S if task.time_limit_s is None else min(TIME_LIMIT_S, task.time_limit_s)
     return replace(plain, cpus=1, time_limit_s=limit_s, memory_bytes=task.memory_bytes and MEMORY_BYTES)
+
+
+def small_directives(scheduler: Scheduler, request: Request, settings: Settings) -> tuple[str, ...]:
+    """The directive lines of a small job of our own."""
+    options = settings.scheduler_options.get(scheduler.name, {})
+    return tuple(scheduler.directives(request, {name: options[name] for name in _OPTIONS if name in options}))
 
 
 def live_feeder(fold: Fold) -> Seen | None:
@@ -76,8 +84,7 @@ def leave_feeder(turn: Turn, fold: Fold, *, delay_s: int = 0) -> list[str]:
         return []
     number = 1 if run.ledger.feeder is None else run.ledger.feeder.number + 1
     tag = f"{run.tag}-feed-{number}"
-    options = run.settings.scheduler_options.get(run.scheduler.name, {})
-    directives = run.scheduler.directives(request, {name: options[name] for name in _OPTIONS if name in options})
+    directives = small_directives(run.scheduler, request, run.settings)
     path = run.paths.feeder(number)
     log = path.with_suffix(".log")
     script = render_feeder(
@@ -99,7 +106,7 @@ def leave_feeder(turn: Turn, fold: Fold, *, delay_s: int = 0) -> list[str]:
         after_first_of=first_of,
         delay_s=0 if first_of else delay_s or DELAY_S,
         as_single_job=True,
-        directives=tuple(directives),
+        directives=directives,
     )
     return _submit(turn, Feeder(number=number, tag=tag, at=0.0), job)
 

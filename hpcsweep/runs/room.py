@@ -59,7 +59,7 @@ def known_ceilings(run: Run, fold: Fold) -> tuple[Ceiling, ...]:
 
 def ask_queue(run: Run) -> list[Queued] | None:
     """All that the user has queued now, this run's jobs among it; None without an answer."""
-    command = run.scheduler.queued_cmd(_user_name())
+    command = run.scheduler.queued_cmd(user_name())
     completed = None if command is None else _ask(command, run.settings.query_timeout_s)
     queued = None if completed is None else run.scheduler.parse_queued(completed)
     if queued is None or isinstance(queued, NoAnswer):
@@ -183,7 +183,7 @@ def _submit_limits(run: Run) -> SubmitLimits:
         return known
     if cache.get(run.paths, "no-submit-limits", max_age_s=AFTER_SILENCE_S, now=now) is not None:
         return known
-    commands = run.scheduler.submit_limits_cmds(_user_name(), site_limits(run).cluster)
+    commands = run.scheduler.submit_limits_cmds(user_name(), site_limits(run).cluster)
     answers = []
     for command in commands:
         answer = _ask(command, run.settings.query_timeout_s)
@@ -213,7 +213,7 @@ def _ask(command: Command, timeout_s: float) -> Completed | None:
         return None
 
 
-def _user_name() -> str:
+def user_name() -> str:
     """Whose jobs they are: the scheduler goes by the user's number, whatever the environment says."""
     try:
         return pwd.getpwuid(os.getuid()).pw_name

@@ -15,7 +15,7 @@ from hpcsweep.schedulers.pbs import Pbs
 from hpcsweep.schedulers.slurm import Slurm
 from hpcsweep.schedulers.torque import Torque
 
-__all__ = ["SCHEDULERS", "Scheduler", "Site", "choose", "make_scheduler"]
+__all__ = ["SCHEDULERS", "Scheduler", "Site", "choose", "make_scheduler", "whose_qsub"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -74,13 +74,13 @@ def choose(name: str, is_installed: Callable[[str], bool], ask: Callable[[Comman
             hint = f"is its module loaded, and is this a login node? {_ON_THIS_MACHINE}"
             raise HpcsweepError(f"the scheduler {name} is not here: there is no program {command!r}", hint)
         if command == "qsub":
-            _check_qsub(name, _whose_qsub(ask))
+            _check_qsub(name, whose_qsub(ask))
         return name
     if is_installed("sbatch"):  # whose package may bring a qsub, too
         return "slurm"
     if not is_installed("qsub"):
         return "local"
-    whose, said = _whose_qsub(ask)
+    whose, said = whose_qsub(ask)
     if whose in SCHEDULERS:
         return whose
     raise HpcsweepError(
@@ -89,7 +89,7 @@ def choose(name: str, is_installed: Callable[[str], bool], ask: Callable[[Comman
     )
 
 
-def _whose_qsub(ask: Callable[[Command], Completed]) -> tuple[str, str]:
+def whose_qsub(ask: Callable[[Command], Completed]) -> tuple[str, str]:
     """``pbs``, ``torque``, ``slurm`` (its own wrapper over sbatch) or "" (it does not say), and what it said."""
     version = Command(argv=("qsub", "--version"))
     answer = ask(version)

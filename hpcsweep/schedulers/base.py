@@ -133,6 +133,20 @@ class Limits:
     max_job_count: int | None = None  # elements of all users at once
     cluster: str | None = None
     hides_jobs: bool | None = None  # from all but their owners
+    nodes_may_submit: bool | None = None  # whether a job may submit jobs
+    keeps_ended_s: int | None = None  # how long what has ended is listed, where that is all the history there is
+
+
+@dataclass(frozen=True, kw_only=True)
+class Queue:
+    """A queue or partition. ``time_limit_s`` None: no limit. ``gpus``: what a node of it has, such as ``4`` or ``a100:4, v100:2``."""
+
+    name: str
+    is_default: bool = False
+    is_open: bool = True  # it takes jobs, and starts them
+    time_limit_s: int | None = None
+    gpus: str = ""
+    note: str = ""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -284,6 +298,14 @@ class Scheduler(Protocol):
 
     def parse_limits(self, completed: Completed) -> Limits | NoAnswer:
         """The limits that were printed."""
+        ...
+
+    def queues_cmds(self) -> list[Command]:
+        """The queries for the site's queues; none where there are no queues."""
+        ...
+
+    def parse_queues(self, completed: Sequence[Completed]) -> list[Queue] | NoAnswer:
+        """The queues that they printed, in the scheduler's order."""
         ...
 
     def version_cmd(self) -> Command | None:

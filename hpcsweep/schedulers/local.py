@@ -20,6 +20,7 @@ from hpcsweep.schedulers.base import (
     Limits,
     NoAnswer,
     Problem,
+    Queue,
     Queued,
     Refused,
     Seen,
@@ -181,6 +182,15 @@ class Local:
         """Never asked."""
         del completed
         return Limits(kill_wait_s=_GRACE_S)
+
+    def queues_cmds(self) -> list[Command]:
+        """None: there are no queues."""
+        return []
+
+    def parse_queues(self, completed: Sequence[Completed]) -> list[Queue] | NoAnswer:
+        """Never asked."""
+        del completed
+        return []
 
     def version_cmd(self) -> None:
         """This machine's queue has hpcsweep's own version."""

@@ -13,7 +13,19 @@ from collections.abc import Collection, Mapping, Sequence
 from typing import ClassVar, Literal
 
 from hpcsweep.model import Completed, Request, Value
-from hpcsweep.schedulers.base import ArrayJob, Command, NoAnswer, Problem, Queued, Refused, SubmitLimits, Submitted, Uncertain
+from hpcsweep.schedulers.base import (
+    ArrayJob,
+    Command,
+    NoAnswer,
+    Problem,
+    Queue,
+    Queued,
+    Refused,
+    SubmitLimits,
+    Submitted,
+    Uncertain,
+)
+from hpcsweep.schedulers.pbs_queues import read_queues
 from hpcsweep.schedulers.qsub_answers import Refusal, read_submission
 from hpcsweep.schedulers.qsub_options import Dialect, chunk_words, find_problems, option_lines, queue_lines
 
@@ -134,6 +146,15 @@ class Qsub:
     def limits_cmd(self) -> Command | None:
         """``qstat -B -f``."""
         return query("qstat", "-B", "-f")
+
+    def queues_cmds(self) -> list[Command]:
+        """``qstat -Q -f``, ``qstat -B -f`` for the default, and ``pbsnodes -a`` for the GPUs, where it is installed."""
+        nodes = query("/bin/sh", "-c", "command -v pbsnodes >/dev/null || exit 0; exec pbsnodes -a")
+        return [query("qstat", "-Q", "-f"), query("qstat", "-B", "-f"), nodes]
+
+    def parse_queues(self, completed: Sequence[Completed]) -> list[Queue] | NoAnswer:
+        """``Queue: short``, with its fields below it."""
+        return read_queues(completed)
 
     def version_cmd(self) -> Command:
         """The version of the programs here, which ask nobody for it."""

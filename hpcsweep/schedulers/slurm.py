@@ -26,6 +26,7 @@ from hpcsweep.schedulers.base import (
     Limits,
     NoAnswer,
     Problem,
+    Queue,
     Queued,
     Refused,
     Seen,
@@ -36,10 +37,11 @@ from hpcsweep.schedulers.base import (
 from hpcsweep.schedulers.slurm_answers import read_config, read_sacct, read_squeue, read_submission
 from hpcsweep.schedulers.slurm_limits import read_queued, read_submit_limits
 from hpcsweep.schedulers.slurm_options import find_problems, format_directives
+from hpcsweep.schedulers.slurm_queues import read_sinfo
 
 # How to reach the cluster. Everything else that starts so is of the job that we may run in, or changes what is printed.
 _KEPT = ("SLURM_CONF", "SLURM_CONF_SERVER", "SLURM_CLUSTERS", "SLURM_JWT")
-_QUERY_DROPPED = ("SLURM_*", "SLURMD_*", "SQUEUE_*", "SACCT_*", "SCANCEL_*")
+_QUERY_DROPPED = ("SLURM_*", "SLURMD_*", "SQUEUE_*", "SACCT_*", "SCANCEL_*", "SINFO_*")
 # What a job must not inherit from the job (or task) that submits it: Slurm's own words, its share of GPUs, the wiring of
 # an MPI step, our own variables.
 _SUBMIT_DROPPED = (
@@ -217,6 +219,14 @@ class Slurm:
     def parse_limits(self, completed: Completed) -> Limits | NoAnswer:
         """``MaxArraySize = 1001`` and the like."""
         return read_config(completed)
+
+    def queues_cmds(self) -> list[Command]:
+        """``sinfo``: a line for each kind and state of a partition's nodes."""
+        return [_query("sinfo", "--noheader", "--format=%P|%a|%l|%D|%t|%G|%c|%m")]
+
+    def parse_queues(self, completed: Sequence[Completed]) -> list[Queue] | NoAnswer:
+        """``main*|up|infinite|2|mix|gpu:fake:4|8|8000``."""
+        return read_sinfo(completed[0])
 
     def version_cmd(self) -> Command:
         """The version of Slurm's programs here, which ask nobody for it."""

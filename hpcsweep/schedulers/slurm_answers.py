@@ -153,7 +153,7 @@ def read_squeue(completed: Completed) -> list[Seen] | NoAnswer:
     A line that should be one of these and is not makes all of it no answer: what is missing from a list of the living
     counts as ended.
     """
-    if problem := _failure("squeue", completed):
+    if problem := failure_of("squeue", completed):
         return problem
     seen: list[Seen] = []
     for line in _lines(completed.stdout):
@@ -181,7 +181,7 @@ def read_squeue(completed: Completed) -> list[Seen] | NoAnswer:
                 raw=word,
                 reason="" if reason == "None" else reason,
                 node=node,
-                elapsed_s=_parse_elapsed(elapsed) if not is_pending else None,
+                elapsed_s=parse_elapsed(elapsed) if not is_pending else None,
                 is_held=is_pending and (word in _HELD_STATES or all(_HELD.search(part) for part in reasons)),
                 is_blocked=is_pending and any(_BLOCKED.fullmatch(part) for part in reasons),
             )
@@ -191,7 +191,7 @@ def read_squeue(completed: Completed) -> list[Seen] | NoAnswer:
 
 def read_sacct(completed: Completed) -> list[Seen] | NoAnswer:
     """Lines of ``JobID|JobName|State|ExitCode|ElapsedRaw|NodeList``. What has not ended, or cannot be read, is left out."""
-    if problem := _failure("sacct", completed):
+    if problem := failure_of("sacct", completed):
         return problem
     return [seen for line in _lines(completed.stdout) if (seen := _read_sacct_line(line)) is not None]
 
@@ -230,7 +230,7 @@ def _read_sacct_line(line: str) -> Seen | None:
 
 def read_config(completed: Completed) -> Limits | NoAnswer:
     """``MaxArraySize            = 10001``; ``KillWait                = 3 sec``; ``max_array_tasks`` of SchedulerParameters; ..."""
-    if problem := _failure("scontrol", completed):
+    if problem := failure_of("scontrol", completed):
         return problem
     table = dict(re.findall(r"^(\w+)\s*=\s*(.*?)\s*$", completed.stdout, re.MULTILINE))
     size = _leading_int(table.get("MaxArraySize", ""))
@@ -274,7 +274,7 @@ def _parse_stretch(text: str) -> range:
     return stretch
 
 
-def _parse_elapsed(text: str) -> float | None:
+def parse_elapsed(text: str) -> float | None:
     """``1-02:03:04``, ``2:03:04``, ``0:07`` -> seconds; other words (``INVALID``) -> None."""
     match = re.fullmatch(r"(?:([0-9]{1,6})-)?(?:([0-9]{1,6}):)?([0-9]{1,6}):([0-9]{1,6})", text, re.ASCII)
     if match is None:
@@ -299,7 +299,7 @@ def _leading_int(text: str) -> int | None:
     return int(match[0]) if match else None
 
 
-def _failure(program: str, completed: Completed) -> NoAnswer | None:
+def failure_of(program: str, completed: Completed) -> NoAnswer | None:
     """Why it is no answer, if it is none. An exit code of 0 with a lost connection has been seen in federations."""
     if completed.returncode is None:
         return NoAnswer(message=f"{program} gave no answer within {completed.elapsed_s:.0f} s")

@@ -29,7 +29,7 @@ _FIND = rf"""
 set -f
 ids= asked=
 while [ "$1" != -- ]; do
-    ids="$ids $1" asked="$asked{ASKED} $1 $2
+    ids="$ids $1" asked="${{asked}}{ASKED} $1 $2
 "
     shift 2
 done
@@ -40,7 +40,7 @@ if [ $# -gt 0 ]; then
         found=$(printf '%s\n' "$all" | sed 's/<Job>/\n<Job>/g' \
             | sed -n "s|^<Job><Job_Id>\([^<]*\)</Job_Id><Job_Name>$name</Job_Name>.*|\1|p")
         for id in $found; do
-            ids="$ids $id" asked="$asked{ASKED} $id $name
+            ids="$ids $id" asked="${{asked}}{ASKED} $id $name
 "
         done
     done

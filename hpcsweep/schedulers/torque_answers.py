@@ -214,4 +214,7 @@ def read_server(completed: Completed) -> Limits | NoAnswer:
         max_array_size=max(1, number("max_job_array_size") or DEFAULT_ARRAY_SIZE),
         kill_wait_s=number("kill_delay") or KILL_DELAY_S,
         hides_jobs=table.get("query_other_jobs") == "False" if table else None,
+        # Attributes that were never set are not printed: the server's defaults hold.
+        nodes_may_submit=table.get("allow_node_submit") == "True" if table else None,
+        keeps_ended_s=(number("keep_completed") or 0) if table else None,
     )

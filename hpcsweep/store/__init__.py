@@ -8,6 +8,7 @@ from hpcsweep.store.journal import Journal, JournalReading, read_events, write_f
 from hpcsweep.store.kept import keep, read_kept
 from hpcsweep.store.layout import CODE_DIFF, ArrayPaths, EventsGone, RunPaths, absolute_as_written, list_arrays, list_events
 from hpcsweep.store.lock import RunLock, acquire, lock_problems
+from hpcsweep.store.probe import FolderFacts, private_folder, probe_folder
 from hpcsweep.store.run_files import (
     FORMAT,
     Block,
@@ -41,6 +42,7 @@ __all__ = [
     "ClaimFacts",
     "Copied",
     "EventsGone",
+    "FolderFacts",
     "Journal",
     "JournalReading",
     "RunLock",
@@ -69,6 +71,8 @@ __all__ = [
     "mark_cancel",
     "missing_folders",
     "parse_claim",
+    "private_folder",
+    "probe_folder",
     "read_blocks",
     "read_bytes",
     "read_claim",

@@ -23,7 +23,9 @@ from scripted import ScriptedSlurm
 
 from hpcsweep.model import Completed
 from hpcsweep.ranges import parse_ranges
+from hpcsweep.rehearsal.rehearse import Rehearsal
 from hpcsweep.schedulers.base import Command
+from hpcsweep.schedulers.qsub import Qsub
 
 
 class Site:
@@ -227,6 +229,29 @@ class ScriptedSite(Site):
         for process in self._processes.values():
             process.kill()
             process.wait()
+
+
+class RehearsedSite(Site):
+    """On a cluster that is played: its commands are programs, its elements processes."""
+
+    def __init__(self, folder: Path) -> None:
+        super().__init__(folder)
+        self.rehearsal = Rehearsal(self.scheduler, folder.parent / f"{folder.name}-cluster", {"cpus": 4})
+
+    def inside(self, _steps: killing.Steps) -> None:
+        os.environ.update(self.rehearsal.environment)
+        Qsub.lost_after_s = 2.0
+
+    def close(self) -> None:
+        self.rehearsal.end()
+
+
+class PbsSite(RehearsedSite):
+    scheduler = "pbs"
+
+
+class TorqueSite(RehearsedSite):
+    scheduler = "torque"
 
 
 @contextmanager

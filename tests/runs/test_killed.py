@@ -12,7 +12,7 @@ from collections.abc import Callable
 
 import pytest
 from killing import KILLED
-from sites import ScriptedSite, Site
+from sites import PbsSite, ScriptedSite, Site, TorqueSite
 from trials import PLAYED, SCRIPTED, TRIALS, Round, Trial, settle, try_points
 
 # How many points of each are tried where not all are.
@@ -39,6 +39,12 @@ def test_on_this_machine(name, try_it, make_site):
 @pytest.mark.parametrize("name", TRIALS | PLAYED)
 def test_on_a_scripted_slurm(name, try_it, make_site):
     try_it("scripted", name, (TRIALS | PLAYED)[name], lambda: make_site(ScriptedSite))
+
+
+@pytest.mark.parametrize("name", TRIALS)
+@pytest.mark.parametrize("kind", [PbsSite, TorqueSite])
+def test_on_a_rehearsed_cluster(kind, name, try_it, make_site):
+    try_it(kind.scheduler, name, TRIALS[name], lambda: make_site(kind))
 
 
 @pytest.mark.parametrize("name", SCRIPTED)

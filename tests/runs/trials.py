@@ -387,7 +387,7 @@ def spread(names: Sequence[str], first: int, number: int) -> list[int]:
     """``number`` of the points from ``first`` on, and the one after the scheduler has first taken something."""
     step = max(1, (len(names) - first + 1) // number)
     start = next(
-        (point for point, name in enumerate(names, 1) if re.search("started localq|answered by sbatch|scancel", name)), 0
+        (point for point, name in enumerate(names, 1) if re.search("started localq|answered by (sbatch|qsub)|scancel", name)), 0
     )
     return sorted({*range(first + step // 2, len(names) + 1, step), *([start] if start else [])})
 
