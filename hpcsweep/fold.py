@@ -232,6 +232,9 @@ class Fold:
         evidence = self.evidence
         if evidence.live is not None:
             live = self._live.get((array.number, element))
+            if live is not None and live.is_to_come and (base.index, base.attempt) in self.ledger.cancelled:
+                # Nobody can tell the scheduler; when it comes, it finds the marker.
+                return replace(base, state=State.CANCELLED, reason="cancelled before it started", source="scheduler")
             if live is not None and not FACTS[live.state].is_ended:
                 return self._from_live(base, live, is_started=is_started)
             return self._from_absence(replace(base, is_gone=True), array, element, is_started=is_started)

@@ -157,7 +157,8 @@ def _split_script(text: str) -> tuple[list[str], str]:
     pbs = next((line for line in lines if line.startswith("#PBS")), None)
     if pbs is not None:
         raise HpcsweepError(
-            f"template: the line `{pbs.strip()}` is not read here", 'write resources={"time": "1h", "cpus": 4} and pbs={...} instead'
+            f"template: the line `{pbs.strip()}` is not read here",
+            'write resources={"time": "1h", "cpus": 4} and pbs={...} instead',
         )
     options = [line.removeprefix("#SBATCH").partition(" #")[0].strip() for line in lines if line.startswith("#SBATCH")]
     body = "\n".join(line for line in lines if not line.startswith("#SBATCH"))

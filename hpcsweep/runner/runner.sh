@@ -481,7 +481,7 @@ hpcsweep_link() { # TARGET NAME, in the current folder
 # ---- the child: environment, setup, command ----
 
 hpcsweep_supervise() {
-  local before stderr
+  local before stderr pause
   exec {hpcsweep_watch_fd}<> >(hpcsweep_watch)
   set -m # the child leads a process group of its own, and gets no signal ignored
   hpcsweep_child </dev/null >>"$hpcsweep_log" 2>&1 &
@@ -501,6 +501,11 @@ hpcsweep_supervise() {
       hpcsweep_child_status=unknown
       break
     fi
+  done
+  # PBS and Torque signal all processes of a job one after the other, and ours may come behind the program's.
+  for pause in 0.1 0.2 0.3 0.4 0.5; do # what the child has told cuts one short
+    [[ $hpcsweep_child_status == 143 && -z $hpcsweep_verdict ]] || break
+    hpcsweep_pause "$pause"
   done
   [[ -z $hpcsweep_verdict ]] || hpcsweep_drain
   hpcsweep_phase=ending

@@ -116,6 +116,7 @@ class Seen:
     elapsed_s: float | None = None
     is_blocked: bool = False  # pending for ever (a dependency that can never be met)
     is_held: bool = False
+    is_to_come: bool = False  # accepted, and not made yet: it cannot be told anything
     is_refusal: bool = False  # history only: a record left by a refused submission, not a job
 
 

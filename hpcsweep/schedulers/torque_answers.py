@@ -93,7 +93,7 @@ def read_qstat(completed: Completed) -> list[Seen] | NoAnswer:
     for tag, job in listed.open_arrays:
         highest = max((named.index for named, _, _ in listed.jobs if named.job == job and named.index is not None), default=-1)
         to_come = up_to_the_end(highest + 1)
-        seen.append(Seen(tag=tag, job=job, elements=to_come, state=State.PENDING, raw="", reason=why))
+        seen.append(Seen(tag=tag, job=job, elements=to_come, state=State.PENDING, raw="", reason=why, is_to_come=True))
     return seen
 
 

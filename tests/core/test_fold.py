@@ -12,9 +12,10 @@ from scene import NOW
 from hpcsweep.decide import PlanArray, Policy, decide
 from hpcsweep.events import fold_events
 from hpcsweep.fold import Evidence, Fold
+from hpcsweep.jobids import array_id, element_id, is_same_job
 from hpcsweep.ledger import Ledger
 from hpcsweep.model import Request
-from hpcsweep.schedulers.base import Seen
+from hpcsweep.schedulers.base import Seen, up_to_the_end
 from hpcsweep.states import FACTS, State
 
 
@@ -62,6 +63,40 @@ def test_pending_and_running_are_the_schedulers_words(scene):
     assert fold.views[0].reason == "Priority"
     assert fold.views[1].node == "n1"
     assert fold.views[1].job == "70_1"
+
+
+def test_what_the_scheduler_has_not_made_yet_is_pending_to_the_end_of_the_array(scene):
+    scene.plan()
+    scene.live = [
+        scene.seen(State.RUNNING, 0),
+        replace(scene.seen(State.PENDING), elements=up_to_the_end(1), is_to_come=True, reason="little by little"),
+    ]
+    assert states(scene.fold()) == [State.RUNNING, State.PENDING, State.PENDING]
+    scene.write({"event": "cancel", "tasks": "2"})
+    assert states(scene.fold()) == [State.RUNNING, State.PENDING, State.CANCELLED], "it cannot be told, and finds the marker"
+
+
+def test_ids_of_pbs_mean_their_elements(scene):
+    scene.plan(job="39[].pbs").task_says("1.1", "1.1.r0.run")
+    scene.live = [scene.seen(State.RUNNING, 0, 1, job="39[].pbs"), scene.seen(State.PENDING, 2, job="40[].pbs")]
+    views = scene.fold().views
+    assert [view.job for view in views] == ["39[0].pbs", "39[1].pbs", "39[2].pbs"]
+    assert [view.state for view in views] == [State.RUNNING, State.RUNNING, State.PENDING]
+
+
+@pytest.mark.parametrize(
+    ("job", "element", "identifier"), [("4711", 3, "4711_3"), ("39[].pbs", 3, "39[3].pbs"), ("17-99-ab", 0, "17-99-ab_0")]
+)
+def test_an_elements_id_and_its_arrays(job, element, identifier):
+    assert element_id(job, element) == identifier
+    assert array_id(identifier) == job
+
+
+def test_pbs_takes_its_ids_with_and_without_the_servers_name():
+    assert is_same_job("39[]", "39[].pbs")
+    assert not is_same_job("39[].pbs", "39[].other")
+    assert not is_same_job("39", "39[].pbs")
+    assert not is_same_job("3", "39")
 
 
 def test_a_job_is_ours_by_its_name_alone(scene):

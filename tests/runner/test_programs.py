@@ -234,6 +234,31 @@ def test_term_with_the_marker_is_cancelled(run, command):
     assert not processes_in_session(element.pid)
 
 
+def is_group_gone(group: int) -> bool:
+    try:
+        os.killpg(group, 0)
+    except ProcessLookupError:
+        return True
+    return False
+
+
+def test_term_that_reaches_the_program_first_is_no_end_of_its_own(run):
+    """PBS signals the processes of a job one after the other."""
+    run.add_array([block(0, "echo begun; sleep 1000"), block(1, "echo begun; sleep 1000"), block(2, "echo begun; kill $$")])
+    cancelled, requeued, own = (run.start(element) for element in range(3))
+    for element in range(3):
+        run.await_log("begun", element)
+    run.event("0.1.cancel").touch()
+    for element in (cancelled, requeued):
+        group = child_group(element.pid)
+        os.killpg(group, signal.SIGTERM)
+        await_that(lambda group=group: is_group_gone(group), "the program has ended")
+        element.terminate()
+    assert [element.wait(30) for element in (cancelled, requeued, own)] == [143, 143, 143]
+    assert run.outcomes() == ["0.1.cancelled.0", "2.1.sig.15"]
+    assert "1.1.r0.run" in run.events()
+
+
 def test_term_without_the_marker_leaves_the_token(run):
     save = [
         "python3",

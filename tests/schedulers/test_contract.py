@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 import sys
 import time
 from collections.abc import Sequence
@@ -12,6 +13,7 @@ import pytest
 
 from hpcsweep.errors import HpcsweepError
 from hpcsweep.model import Request
+from hpcsweep.rehearsal.rehearse import Rehearsal
 from hpcsweep.schedulers import SCHEDULERS, Site, make_scheduler
 from hpcsweep.schedulers.base import ArrayJob, Command, NoAnswer, Scheduler, Seen, Submitted
 from hpcsweep.shell import run_command
@@ -31,7 +33,8 @@ class Bench:
     def submit(self, body: str, size: int, **changes) -> tuple[str, str]:
         script = self.folder / f"{uuid4().hex}.sh"
         lines = self.scheduler.directives(Request(time_limit_s=600), {})
-        script.write_text("\n".join(["#!/bin/bash", *lines, body, ""]))
+        opening = [f"cd {shlex.quote(str(self.folder))}"] if self.scheduler.starts_bare else []
+        script.write_text("\n".join(["#!/bin/bash", *lines, *opening, body, ""]))
         tag = f"contract-{uuid4().hex}"
         job = ArrayJob(tag=tag, script=str(script), log=str(self.folder / "log"), size=size, chdir=str(self.folder), **changes)
         answer = self.scheduler.parse_submit(run_command(self.scheduler.submit_cmd(job)))
@@ -40,9 +43,10 @@ class Bench:
         return tag, answer.job
 
     def live(self, *tags: str) -> list[Seen]:
-        answer = self.scheduler.parse_live(run_command(self.scheduler.live_cmd(tags)))
+        known = {tag: tuple(job for its, job in self.submitted if its == tag) for tag in tags}
+        answer = self.scheduler.parse_live(run_command(self.scheduler.live_cmd(known)))
         assert not isinstance(answer, NoAnswer), answer
-        return answer
+        return [seen for seen in answer if not seen.is_to_come]
 
     def states(self, tag: str) -> dict[int, State]:
         return {number: seen.state for seen in self.live(tag) for number in seen.elements or ()}
@@ -57,10 +61,27 @@ class Bench:
             self.tell(self.scheduler.cancel_cmds(tag, job, None))
 
 
+@pytest.fixture
+def rehearsed(monkeypatch):
+    """``rehearsed("pbs")``: from here on its commands are played."""
+    started = []
+
+    def start(name: str) -> None:
+        started.append(Rehearsal(name, settings={"cpus": 4}))
+        for variable, value in started[-1].environment.items():
+            monkeypatch.setenv(variable, value)
+
+    yield start
+    for rehearsal in started:
+        rehearsal.end()
+
+
 @pytest.fixture(params=[pytest.param(name, marks=[pytest.mark.slurm] if name == "slurm" else []) for name in SCHEDULERS])
 def bench(request, hostile_dir):
     if request.param == "slurm":
         request.getfixturevalue("slurm")
+    if request.param in ("pbs", "torque"):
+        request.getfixturevalue("rehearsed")(request.param)
     bench = Bench(make_scheduler(request.param, Site(queue_dir=str(hostile_dir / "local"), jobs=4)), hostile_dir)
     yield bench
     bench.finish()
@@ -68,7 +89,7 @@ def bench(request, hostile_dir):
 
 class TestEveryScheduler:
     def test_an_array_runs_each_element_once_and_leaves_the_queue(self, bench, await_that):
-        number = "${SLURM_ARRAY_TASK_ID-$HPCSWEEP_ELEMENT}"
+        number = "${SLURM_ARRAY_TASK_ID-${PBS_ARRAY_INDEX-${PBS_ARRAYID-$HPCSWEEP_ELEMENT}}}"
         tag, _job = bench.submit(f'echo "$PWD" >>"started-{number}"', 5)
         await_that(lambda: not bench.live(tag), "all have ended")
         started = {path.name: path.read_text() for path in bench.folder.glob("started-*")}
@@ -121,7 +142,7 @@ class TestEveryScheduler:
     def test_the_ended_are_in_the_history_where_there_is_one(self, bench, await_that):
         tag, job = bench.submit("exit 3", 1)
         await_that(lambda: not bench.live(tag), "it has ended")
-        command = bench.scheduler.history_cmd([tag], time.time() - 60)
+        command = bench.scheduler.history_cmd({tag: (job,)}, time.time() - 60)
         assert (command is not None) is bench.scheduler.has_history
         if command is not None:
 
