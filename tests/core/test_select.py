@@ -35,6 +35,29 @@ def test_tasks_are_named_by_number_or_by_job(ledger, text, tasks):
     assert parse_tasks(text, ledger) == tasks
 
 
+@pytest.mark.parametrize(
+    ("text", "tasks"),
+    [
+        ("39[1].pbs", [1]),
+        ("39[1]", [1]),
+        ("39[0,2-3]", [0, 2, 3]),
+        ("39[].pbs", [0, 1, 2, 3, 4]),
+        ("39[]", [0, 1, 2, 3, 4]),
+        ("7", [7]),
+    ],
+)
+def test_ids_of_pbs_with_and_without_the_server(make_scene, text, tasks):
+    ledger = Ledger().replay(make_scene(10).plan(1, tasks=range(5), job="39[].pbs").events)
+    assert parse_tasks(text, ledger) == tasks
+
+
+@pytest.mark.parametrize("text", ["39[5].pbs", "39[1].other", "38[1]", "39[]x"])
+def test_ids_of_pbs_that_are_none_of_the_run(make_scene, text):
+    ledger = Ledger().replay(make_scene(10).plan(1, tasks=range(5), job="39[].pbs").events)
+    with pytest.raises(HpcsweepError):
+        parse_tasks(text, ledger)
+
+
 @pytest.mark.parametrize("text", ["10", "4712", "4711_5", "4712_0", "x", "", "3-", "9-12", "-1"])
 def test_what_names_no_task_is_an_error(ledger, text):
     with pytest.raises(HpcsweepError):
