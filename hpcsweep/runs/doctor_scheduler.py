@@ -10,7 +10,7 @@ from hpcsweep.model import Completed, Settings
 from hpcsweep.runs.checkup import Finding, ok, problem, problem_of, warning
 from hpcsweep.runs.facts import make_uid
 from hpcsweep.runs.room import user_name
-from hpcsweep.runs.run import REHEARSED_VARIABLE, current_rehearsal
+from hpcsweep.runs.run import meant_here
 from hpcsweep.schedulers import choose, make_scheduler, whose_qsub
 from hpcsweep.schedulers.base import Command, Limits, NoAnswer, Queue, Scheduler, SubmitLimits
 from hpcsweep.shell import find_program, is_installed, run_command
@@ -21,7 +21,7 @@ ANSWERS = "jobs"
 """The subject of the finding that says whether the scheduler answers."""
 
 _LOST = "an end that leaves no record (out of memory, a node that failed) will be `lost`; otherwise hpcsweep works without it"
-_WRAPPER = "the qsub here is Slurm's own, over sbatch (package slurm-wlm-torque): its qstat has no -t and no -x, and it knows no job arrays"
+_WRAPPER = "the qsub here is Slurm's own, over sbatch (package slurm-wlm-torque): its qstat has no -t and no -x, and neither it nor qdel knows job arrays"
 
 
 def find_scheduler(name: str) -> tuple[Scheduler | None, list[Finding]]:
@@ -33,10 +33,8 @@ def find_scheduler(name: str) -> tuple[Scheduler | None, list[Finding]]:
             told[command.argv] = run_command(command)
         return told[command.argv]
 
-    if name == "auto" and current_rehearsal():
-        name = os.environ.get(REHEARSED_VARIABLE, name)
     try:
-        chosen = choose(name, is_installed, ask)
+        chosen = choose(meant_here(name), is_installed, ask)
         whose = whose_qsub(ask)[0] if chosen != "local" and is_installed("qsub") else ""
     except HpcsweepError as error:
         return None, [problem_of("scheduler", error)]

@@ -10,7 +10,7 @@ from pathlib import Path
 from hpcsweep.errors import HpcsweepError
 from hpcsweep.model import Params, Request, Settings, Task
 from hpcsweep.runs.configuration import configuration_files, host_name
-from hpcsweep.runs.run import REHEARSED_VARIABLE, current_rehearsal
+from hpcsweep.runs.run import meant_here
 from hpcsweep.schedulers import choose, make_scheduler
 from hpcsweep.schedulers.base import Scheduler
 from hpcsweep.shell import is_installed, run_command
@@ -95,10 +95,7 @@ def prepare_expanded(sweep: Sweep, path: str, expansion: Expansion) -> Prepared:
         HpcsweepError: whatever no task or no scheduler can take.
     """
     tasks = [Task(index=index, id=point_id(params), params=params) for index, params in enumerate(expansion.points)]
-    scheduler = sweep.settings.scheduler
-    if scheduler == "auto" and current_rehearsal():
-        scheduler = os.environ.get(REHEARSED_VARIABLE, scheduler)
-    scheduler = choose(scheduler, is_installed, run_command)
+    scheduler = choose(meant_here(sweep.settings.scheduler), is_installed, run_command)
     requests = {task.index: request_of(sweep, task.params) for task in tasks}
     check_requests(make_scheduler(scheduler), sweep, set(requests.values()), scheduler)
     return Prepared(

@@ -309,6 +309,11 @@ def current_rehearsal() -> str | None:
     return os.environ.get(REHEARSAL_VARIABLE) or None
 
 
+def meant_here(scheduler: str) -> str:
+    """What a scheduler's name means here: in a rehearsal, ``auto`` is the one that is rehearsed."""
+    return os.environ.get(REHEARSED_VARIABLE, scheduler) if scheduler == "auto" and current_rehearsal() else scheduler
+
+
 def open_run(runs_dir: str | None, text: str | None) -> Run:
     """The run that a command means: a name, a path, or the latest.
 
