@@ -180,6 +180,7 @@ class Cluster(KnownJobs):
             return
         element.state, element.why, element.doomed_s = "ending", why, now
         reach = self.rules.kill_reach if number == SIGKILL else self.rules.term_reach
+        reach = "all" if why == "node" else reach
         element.kill_s = None if number == SIGKILL else now + self.rules.kill_delay_s
         self._actions.append(Signal(job=job, element=element, number=number, reach=reach, why=why))
         job.changed_s = now

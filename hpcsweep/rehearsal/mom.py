@@ -153,13 +153,16 @@ class Mom:
             return False
         return self.read_end(job, element) is None
 
-    def send(self, job: Job, element: Element, number: int, reach: Reach) -> None:
-        """A signal to the element's processes."""
+    def send(self, job: Job, element: Element, number: int, reach: Reach, *, at_once: bool = False) -> None:
+        """A signal to the element's processes; with ``at_once`` none of them sees another one end."""
         shepherd = self.read_shepherd(job, element)
         first = processes.read_process(shepherd.leader) if shepherd is not None else None
         if shepherd is None or first is None or first.start != shepherd.leader_start:
             return
-        processes.send(processes.find_members(shepherd.leader, reach, str(self.folder), self.mark(job, element)), number)
+        members = processes.find_members(shepherd.leader, reach, str(self.folder), self.mark(job, element))
+        if at_once:
+            processes.send(members, signal.SIGSTOP)
+        processes.send(members, number)
 
     def clean(self, job: Job, element: Element, plan: Plan | None) -> None:
         """Remove what was made for one run of an element, but its outputs."""

@@ -11,15 +11,20 @@ import socket
 import sys
 import tempfile
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from types import TracebackType
+from typing import Any
 
 from hpcsweep.rehearsal import client, processes
 from hpcsweep.rehearsal.face import Value, make_settings
 from hpcsweep.rehearsal.faults import parse_fault
 from hpcsweep.rehearsal.processes import FOLDER_VARIABLE, NAME_VARIABLE
 from hpcsweep.rehearsal.server import CONTROL, FOLDERS, load_face
+
+TELL_TIMES = 3
+LEAVES_S = 10.0  # a server that has not left by then hangs in the kernel
 
 
 class RehearsalError(Exception):
@@ -53,10 +58,10 @@ class Rehearsal:
         self.scheduler = scheduler
         self.keeps = keep
         self.is_own_folder = folder is None
-        self.folder = Path(tempfile.mkdtemp(prefix="hpcsweep-rehearsal-") if folder is None else folder).absolute()
         face = load_face(scheduler)
         given = {"cpus": os.cpu_count() or 1, **(settings or {})}
         make_settings(face.table, given)
+        self.folder = Path(tempfile.mkdtemp(prefix="hpcsweep-rehearsal-") if folder is None else folder).absolute()
         take_folder(self.folder, scheduler)
         for name in FOLDERS:
             (self.folder / name).mkdir(exist_ok=True)
@@ -86,14 +91,15 @@ class Rehearsal:
         program = shutil.which(argv[0], path=self.environment["PATH"])
         if program is None:
             raise RehearsalError(f"{argv[0]}: there is no such command")
-        interrupt = signal.signal(signal.SIGINT, signal.SIG_IGN)  # it is the command's
+        before = signal.signal(signal.SIGINT, signal.SIG_IGN)  # ^C at the terminal is the command's
         try:
             pid = os.posix_spawn(program, list(argv), self.environment, setsigdef=[signal.SIGINT])
-            _, status = os.waitpid(pid, 0)
+            with passing_on(pid):
+                _, status = os.waitpid(pid, 0)
         except OSError as error:
             raise RehearsalError(f"{argv[0]}: {error.strerror}") from error
         finally:
-            signal.signal(signal.SIGINT, interrupt)
+            signal.signal(signal.SIGINT, before)
         code = os.waitstatus_to_exitcode(status)
         return code if code >= 0 else 128 - code
 
@@ -114,8 +120,10 @@ class Rehearsal:
     def end(self) -> None:
         """End all jobs and the server; what it made in a folder of its own is removed."""
         control(self.folder, "end")
-        if self.is_own_folder and not self.keeps:
-            shutil.rmtree(self.folder, ignore_errors=True)
+        wait_for_server(self.folder)
+        deadline = time.monotonic() + LEAVES_S
+        while self.is_own_folder and not self.keeps and self.folder.exists() and time.monotonic() < deadline:
+            shutil.rmtree(self.folder, ignore_errors=True)  # again, where a shepherd has just written how its element ended
 
     def __enter__(self) -> Rehearsal:  # noqa: PYI034 - typing.Self is newer than Python 3.10
         control(self.folder, "ping")
@@ -124,6 +132,20 @@ class Rehearsal:
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
         if not self.keeps:
             self.end()
+
+
+@contextmanager
+def passing_on(pid: int) -> Iterator[None]:
+    """Who ends us ends the command, after which the jobs are ended, too."""
+    before = {
+        number: signal.signal(number, lambda number, _frame: processes.send([pid], number))
+        for number in (signal.SIGTERM, signal.SIGHUP)
+    }
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
 
 
 def take_folder(folder: Path, scheduler: str) -> None:
@@ -140,7 +162,7 @@ def take_folder(folder: Path, scheduler: str) -> None:
                 raise RehearsalError(f"{folder} is not empty and no rehearsal's folder")
             return
         if (folder / "ended").exists():
-            kill_server(folder)  # it may be about to leave
+            kill_server(folder)
             for name in ("runs", "spool", "tmp", "bin"):
                 shutil.rmtree(folder / name, ignore_errors=True)
             for name in ("state.jsonl", "ended"):
@@ -156,15 +178,28 @@ def take_folder(folder: Path, scheduler: str) -> None:
 
 def kill_server(folder: Path) -> None:
     """Kill the folder's server, if there is one; its jobs go on."""
+    pid = server_of(folder)
+    if pid is not None:
+        processes.send([pid], signal.SIGKILL)
+        wait_for_server(folder)
+
+
+def server_of(folder: Path) -> int | None:
+    """The folder's server, if it lives."""
     try:
         pid = int((folder / "server.pid").read_text())
-        is_server = os.fsencode(folder) in Path(f"/proc/{pid}/cmdline").read_bytes().split(b"\0")
+        words = Path(f"/proc/{pid}/cmdline").read_bytes().split(b"\0")
     except (OSError, ValueError):
-        return
-    if is_server:
-        processes.send([pid], signal.SIGKILL)
-        while (server := processes.read_process(pid)) is not None and server.state not in "ZX":
-            time.sleep(0.005)
+        return None
+    process = processes.read_process(pid)
+    return pid if os.fsencode(folder) in words and process is not None and process.state not in "ZX" else None
+
+
+def wait_for_server(folder: Path) -> None:
+    """Until the folder has no server any more."""
+    deadline = time.monotonic() + LEAVES_S
+    while server_of(folder) is not None and time.monotonic() < deadline:
+        time.sleep(0.005)
 
 
 def write_command(folder: Path, program: str) -> None:
@@ -176,30 +211,34 @@ def write_command(folder: Path, program: str) -> None:
 
 
 def control(folder: Path, *words: str) -> None:
-    """Tell the server something, and wait until it is done.
+    """Tell the server something, and wait until it is done; a server that dies meanwhile is told again.
 
     Raises:
         RehearsalError: the server does not answer.
         ValueError: it was told something wrong.
     """
-    connection = client.connect(str(folder))
-    if connection is None:
-        if words != ("end",):
-            raise RehearsalError(f"the rehearsal in {folder} has ended, or does not start: see server.log there")
-        return
-    with connection:
-        code, said = ask(connection, words)
-    if code:
-        raise ValueError(said.strip())
+    for _ in range(TELL_TIMES):
+        connection = client.connect(str(folder))
+        if connection is None:
+            if words == ("end",):
+                return
+            break
+        with connection:
+            answer = ask(connection, words)
+        if answer is not None:
+            if answer["code"]:
+                raise ValueError(str(answer.get("stderr", "")).strip())
+            return
+    raise RehearsalError(f"the rehearsal in {folder} has ended, or does not start: see server.log there")
 
 
-def ask(connection: socket.socket, words: Sequence[str]) -> tuple[int, str]:
-    """A word to the server itself; its code and what it says."""
-    with connection.makefile("rwb") as stream:
-        stream.write(json.dumps({"program": CONTROL, "argv": list(words)}).encode() + b"\n")
-        stream.flush()
-        line = stream.readline()
-    if not line:
-        return 0, ""
-    answer = json.loads(line)
-    return int(answer["code"]), str(answer.get("stderr", ""))
+def ask(connection: socket.socket, words: Sequence[str]) -> dict[str, Any] | None:
+    """A word to the server itself, and its answer; None where it went away."""
+    try:
+        with connection.makefile("rwb") as stream:
+            stream.write(json.dumps({"program": CONTROL, "argv": list(words)}).encode() + b"\n")
+            stream.flush()
+            line = stream.readline()
+    except ConnectionError:
+        return None
+    return json.loads(line) if line else None

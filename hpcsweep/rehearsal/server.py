@@ -188,7 +188,7 @@ class Server:
         words = self.face.last_words(self.desk.cluster, job, element, action.why, now) if action.why else ""
         if words:
             self._tell(self._plan(job, element, now), words)
-        self.mom.send(job, element, action.number, action.reach)
+        self.mom.send(job, element, action.number, action.reach, at_once=action.why == "node")
 
     def _tell(self, plan: Plan, words: str) -> None:
         """Write into the element's stderr."""

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import re
+import subprocess
+import time
 from pathlib import Path
 
 import pytest
@@ -94,6 +96,22 @@ def test_nothing_is_left_running(user):
     done = user.run("rehearse", "pbs", "--cpus", "2", "--", "sh", "-c", script)
     assert done.returncode == 0, done.stderr
     assert not processes.find_marked(processes.list_processes(), str(folder_of(done)))
+
+
+def test_who_ends_it_ends_its_jobs(user):
+    script = "qsub -- /bin/sleep 1000; until qstat | grep -q ' R '; do sleep 0.05; done; touch ready; exec sleep 1000"
+    began = subprocess.Popen(
+        user.argv("rehearse", "pbs", "--dir", "r", "--", "sh", "-c", script),
+        cwd=user.folder,
+        env=user.environ(),
+        stdout=subprocess.DEVNULL,
+    )
+    while not (user.folder / "ready").exists():
+        assert began.poll() is None
+        time.sleep(0.02)
+    began.terminate()
+    assert began.wait(timeout=30) == 128 + 15
+    assert not processes.find_marked(processes.list_processes(), str(user.folder / "r"))
 
 
 # ---- the page ----

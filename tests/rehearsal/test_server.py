@@ -7,6 +7,7 @@ import os
 import re
 import signal
 import subprocess
+import tempfile
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -198,7 +199,8 @@ def test_exit_codes_and_signals(bench):
     assert [jobs[f"0[{index}].pbs"]["Exit_status"] for index in range(5)] == [137, 139, 255, 127, 0]
 
 
-def test_the_time_limit(bench):
+def test_the_time_limit(make):
+    bench = make(kill_delay_s=20, walltime_poll_s=3)
     bench.submit("trap 'sleep 0.1; echo got TERM; exit 5' TERM; sleep 60 & wait", "-N wall -j oe -l walltime=1")
     jobs = bench.wait_end("0.pbs")
     assert jobs["0.pbs"]["Exit_status"] == -29
@@ -338,6 +340,10 @@ def test_a_folder_of_somebody_else_is_left_alone(tmp_path):
     with pytest.raises(RehearsalError, match="not empty"):
         Rehearsal("pbs", tmp_path)
     assert [path.name for path in tmp_path.iterdir()] == ["thesis.tex"]
+    before = set(Path(tempfile.gettempdir()).glob("hpcsweep-rehearsal-*"))
+    with pytest.raises(SettingError, match="must be a number"):
+        Rehearsal("pbs", settings={"linger_s": "soon"})
+    assert set(Path(tempfile.gettempdir()).glob("hpcsweep-rehearsal-*")) <= before
     with pytest.raises(SettingError, match="no setting"):
         Rehearsal("pbs", tmp_path / "new", {"nonsense": 1})
     assert not (tmp_path / "new").exists()
