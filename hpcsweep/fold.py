@@ -361,7 +361,7 @@ class Fold:
                 return replace(view, state=State.LOST, reason=reason)
             case State.CANCELLED:
                 how = "" if is_started else " before it started"
-                by = f" ({word.raw})" if word.raw and word.raw != "CANCELLED" else ""
+                by = f" ({word.reason})" if word.reason not in ("", "deleted") else ""
                 return replace(view, reason=f"cancelled{how}{by}")
             case State.TIMEOUT:
                 return replace(view, reason="reached its time limit")

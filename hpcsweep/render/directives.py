@@ -30,6 +30,17 @@ _LONG_NAMES = {
     "w": "nodelist",
     "x": "exclude",
 }
+# What of man qsub's options a script must not say; names, logs and the like are overridden on the command line.
+_OURS_OF_PBS = {
+    "J": "hpcsweep makes the arrays",
+    "t": "hpcsweep makes the arrays",
+    "a": "submit it when it shall start",
+    "h": "`hpcsweep hold RUN`",
+    "I": "tasks are no interactive jobs",
+    "z": "hpcsweep reads qsub's answer",
+    "W depend": "`hpcsweep submit --after RUN|JOBID`",
+    "W block": "`hpcsweep wait RUN`",
+}
 _UNITS = {"": 1024**2, "K": 1024, "M": 1024**2, "G": 1024**3, "T": 1024**4}
 
 
@@ -47,6 +58,7 @@ def add_directives(script: str, ours: list[str], prefix: str, source: str) -> st
     """
     lines = script.split("\n")
     head = head_length(lines)
+    _refuse_ours(lines[:head], prefix, source)
     theirs = [(number, line) for number, line in enumerate(lines[:head]) if line.startswith(prefix) and line not in ours]
     said = {name: (value, line) for _number, line in theirs for name, value in parse_directive(line, prefix)}
     missing = []
@@ -63,6 +75,16 @@ def add_directives(script: str, ours: list[str], prefix: str, source: str) -> st
             missing.append(line)
     last = max((number for number, line in enumerate(lines[:head]) if line.startswith(prefix)), default=0)
     return "\n".join([*lines[: last + 1], *missing, *lines[last + 1 :]])
+
+
+def _refuse_ours(lines: list[str], prefix: str, source: str) -> None:
+    """Refuse what would make another job of it than the one that is submitted."""
+    for line in lines:
+        for name, _value in parse_directive(line, prefix) if prefix == "#PBS" and line.startswith(prefix) else ():
+            if name in _OURS_OF_PBS:
+                raise HpcsweepError(
+                    f"{source}: `{line.strip()}` is hpcsweep's own to say", f"take `-{name}` out: {_OURS_OF_PBS[name]}"
+                )
 
 
 def parse_directive(line: str, prefix: str) -> list[tuple[str, str]]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections import Counter
 from collections.abc import Iterable, Mapping
 
@@ -14,6 +15,11 @@ from hpcsweep.schedulers.base import Command
 from hpcsweep.shell import run_command
 from hpcsweep.states import FACTS
 from hpcsweep.store import mark_cancel
+
+MOST_WORDS = 200
+"""Of a command line that is shown."""
+
+_OUT_OF_REACH = re.compile(r"contact|timed out|refused|not connect|cannot resolve|unknown host", re.IGNORECASE)
 
 
 def mark_elements(run: Run, fold: Fold, by_array: Mapping[int, Iterable[int]]) -> dict[int, list[int] | None]:
@@ -41,7 +47,10 @@ def cancel_elements(run: Run, some: Mapping[int, list[int] | None]) -> list[Hpcs
         # Without a job it is uncertain: whatever of it starts meets the marker, or finds its claim taken.
         try:
             for job in array.jobs:
-                tell(run.scheduler.cancel_cmds(array.tag, job, elements))
+                part = array.more_jobs.get(job)
+                its = [element for element in elements if element in part] if elements is not None and part else elements
+                if its or elements is None:
+                    tell(run.scheduler.cancel_cmds(array.tag, job, its))
         except HpcsweepError as error:
             errors.append(error)
     return errors
@@ -70,8 +79,12 @@ def _mark(run: Run, array: Array, elements: list[int] | None) -> None:
 
 def _refusal(completed: Completed) -> HpcsweepError:
     said = completed.stderr.strip() or completed.stdout.strip() or f"exit code {completed.returncode}"
+    if completed.returncode is None:
+        said = f"no answer within {completed.elapsed_s:.0f} s"
     is_script = completed.argv[:2] == ("/bin/sh", "-c")
     words = " ".join(completed.argv[4:] if is_script else completed.argv)  # the script itself tells a user nothing
-    if completed.returncode is None or "ontact" in said or "timed out" in said or "refused" in said.lower():
+    words = words if len(words) < MOST_WORDS else f"{words[:MOST_WORDS]} ..."
+    if completed.returncode is None or _OUT_OF_REACH.search(said):
+        said = "; ".join(dict.fromkeys(said.splitlines()))
         return SchedulerUnreachable(f"the scheduler is out of reach: {said} ({words})", "try the same command again later")
     return HpcsweepError(f"{words}: {said}")

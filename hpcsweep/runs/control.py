@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from typing import Literal
 
 from hpcsweep.decide import EndAttempts, cancelled_unseen, count_failures, failed_canaries, is_over_limit, policy_of
-from hpcsweep.errors import HpcsweepError
+from hpcsweep.errors import HpcsweepError, SchedulerUnreachable
 from hpcsweep.events import FINALLY
 from hpcsweep.fold import Fold
 from hpcsweep.ranges import format_ranges
@@ -45,6 +45,7 @@ def cancel(turn: Turn, fold: Fold, tasks: list[int] | None) -> Cancelled:
         SchedulerUnreachable: the scheduler did not take it; the markers stand, and the command can be given again.
     """
     run = turn.run
+    fold = record_what_is_known(turn, fold)  # PBS overwrites how tasks have ended when their array is deleted
     chosen = fold.views if tasks is None else [fold.views[task] for task in tasks]
     ended = [view.index for view in chosen if FACTS[view.state].is_ended and not view.is_wanted]
     open_views = [view for view in chosen if view.is_wanted or not FACTS[view.state].is_ended]
@@ -87,8 +88,17 @@ def set_hold(turn: Turn, action: Literal["hold", "release"]) -> int:
     """Hold or release all that has not started; how many arrays the scheduler was told about."""
     run = turn.run
     fold = observe(run)
+    silence = fold.evidence.live_message
     if action == "hold":
         turn.write({"event": "held"})
+        if silence:
+            raise SchedulerUnreachable(
+                f"the scheduler is out of reach: {silence}", "the hold is noted: `hpcsweep advance` tells it when it is back"
+            )
+    elif silence:
+        raise SchedulerUnreachable(
+            f"the scheduler is out of reach: {silence}", "nothing is released: give the command again later"
+        )
     else:
         fold = record_what_is_known(turn, fold)
         _release(turn, fold)

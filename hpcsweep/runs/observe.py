@@ -135,20 +135,22 @@ def _ask_live(run: Run, evidence: Evidence) -> Evidence:
     arrays = run.ledger.live_arrays()
     tags = _tags_of(arrays) | _feeder_tags(run.ledger)
     answer: list[Seen] | NoAnswer
+    ends: list[Seen] = []
     if not tags:
         answer = []
     elif run.elsewhere:
         answer = NoAnswer(message=run.elsewhere)
     else:
         command = run.scheduler.live_cmd(tags)
-        answer = run.scheduler.parse_live(run_command(command, timeout_s=run.settings.query_timeout_s))
+        completed = run_command(command, timeout_s=run.settings.query_timeout_s)
+        answer, ends = run.scheduler.parse_live(completed), run.scheduler.parse_live_ends(completed)
     now = time.time()
     if isinstance(answer, NoAnswer):
         last_at, last = _last_live(run)
         return _replace(evidence, now=now, live_message=answer.message, last_live=last, last_live_at=last_at)
     cache.put(run.paths, "live", [_seen_to_json(seen) for seen in answer], now=now)
     evidence = look_into_events(run, evidence, [array.number for array in arrays])
-    return _replace(evidence, now=now, live=answer, owners=_owners(run, answer, evidence.events))
+    return _replace(evidence, now=now, live=answer, history=ends or None, owners=_owners(run, answer, evidence.events))
 
 
 def _owners(run: Run, answer: Sequence[Seen], events: Mapping[int, EventTable]) -> dict[int, dict[int, str]]:

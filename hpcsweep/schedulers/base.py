@@ -269,6 +269,10 @@ class Scheduler(Protocol):
         """What is live; an empty list is an answer."""
         ...
 
+    def parse_live_ends(self, completed: Completed) -> list[Seen]:
+        """What the answer of ``live_cmd`` says of elements that have ended, where a history does not say it."""
+        ...
+
     def history_cmd(self, tags: Mapping[str, Collection[str]], since_epoch: float) -> Command | None:
         """One query for all that ended, as ``live_cmd``; None where there is no history."""
         ...

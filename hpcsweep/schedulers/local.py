@@ -145,6 +145,11 @@ class Local:
             )
         return seen
 
+    def parse_live_ends(self, completed: Completed) -> list[Seen]:
+        """Nothing: what has ended is not in it."""
+        del completed
+        return []
+
     def history_cmd(self, tags: Mapping[str, Collection[str]], since_epoch: float) -> Command | None:
         """None: the tasks' own records are all there is."""
         del tags, since_epoch

@@ -18,7 +18,7 @@ from hpcsweep.model import Completed, Request
 from hpcsweep.ranges import format_ranges
 from hpcsweep.schedulers.base import ArrayJob, Command, Limits, NoAnswer, Seen
 from hpcsweep.schedulers.pbs_answers import read_history, read_qstat, read_server
-from hpcsweep.schedulers.qsub import NO_LIMIT, Qsub, query, subjob_ids
+from hpcsweep.schedulers.qsub import NO_LIMIT, Qsub, array_of, query, subjob_ids
 from hpcsweep.schedulers.qsub_answers import Refusal
 from hpcsweep.schedulers.qsub_options import Dialect, format_memory, format_walltime
 
@@ -93,7 +93,7 @@ _REFUSALS: tuple[Refusal, ...] = (
         words=r"Server shutting down|server is being shut down|License", hint="the same command may work later", curable=True
     ),
 )
-_SELECT = ("select", "place", "ncpus", "mem", "ngpus", "nodes", "nodect")
+_SELECT = ("select", "ncpus", "mem", "pmem", "ngpus", "mpiprocs", "nodes", "nodect")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -106,11 +106,8 @@ class Pbs(Qsub):
         letters=frozenset("AclmMpPqruW"),
         same_as={
             "time": ("walltime",),
-            "memory": ("mem", "pmem", "select", "nodes"),
-            "cpus": ("ncpus", "select", "nodes"),
-            "gpus": ("ngpus", "select", "nodes"),
-            "nodes": ("nodes", "nodect", "select"),
-            "tasks_per_node": ("mpiprocs", "select", "nodes"),
+            # What is asked of a node in `select` may be asked of the job in no other way.
+            **dict.fromkeys(("memory", "cpus", "gpus", "nodes", "tasks_per_node"), _SELECT),
         },
         not_here={
             "gpu_type": "use your site's word for it: `pbs: {chunk: {gpu_type: a100}}`",
@@ -119,6 +116,7 @@ class Pbs(Qsub):
         },
     )
     refusals: ClassVar[Sequence[Refusal]] = _REFUSALS
+    after_array: ClassVar[str] = "afterany"
     check: ClassVar[str] = _CHECK
     is_history_whole: bool = True
 
@@ -150,8 +148,9 @@ class Pbs(Qsub):
             words = f"0-{job.size - 1}" if job.size > 1 else "0-1:2"
         return ["-J", words + (f"%{job.at_once}" if job.at_once else "")]
 
-    def _dependency(self, jobs: Collection[str]) -> str:
-        return "afterany:" + ":".join(jobs)
+    def _awaited(self, job: str) -> str:
+        """A subjob cannot be waited for: its array is."""
+        return array_of(job)
 
     def live_cmd(self, tags: Mapping[str, Collection[str]]) -> Command:
         """One qstat of our own jobs, with all their subjobs."""
@@ -160,6 +159,11 @@ class Pbs(Qsub):
     def parse_live(self, completed: Completed) -> list[Seen] | NoAnswer:
         """``Job Id: 39[3].pbs`` with its fields below it."""
         return read_qstat(completed)
+
+    def parse_live_ends(self, completed: Completed) -> list[Seen]:
+        """Subjobs of an array that lives."""
+        ends = read_history(completed)
+        return [] if isinstance(ends, NoAnswer) else ends
 
     def history_cmd(self, tags: Mapping[str, Collection[str]], since_epoch: float) -> Command | None:
         """The same of what has ended; a server whose history is off refuses."""
@@ -175,7 +179,8 @@ class Pbs(Qsub):
         script = f'{self.check}shift 2\ntell qdel "$@"\n'
         if elements is None or "[" not in job:
             return [self._tell(script, tag, job, job)]
-        ranges = format_ranges(elements).split(",") if elements else []
+        stepped = _stepped(elements) if len(elements) > 1 else None
+        ranges = [stepped] if stepped else format_ranges(elements).split(",") if elements else []
         return [
             self._tell(script, tag, job, *subjob_ids(job, ranges[start : start + _RANGES_AT_ONCE]))
             for start in range(0, len(ranges), _RANGES_AT_ONCE)

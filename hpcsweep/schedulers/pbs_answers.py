@@ -15,6 +15,7 @@ from collections.abc import Iterator, Mapping
 from hpcsweep.model import Completed
 from hpcsweep.schedulers.base import Limits, NoAnswer, Seen
 from hpcsweep.schedulers.qsub_answers import (
+    DELETED,
     End,
     failure_of,
     merge_elements,
@@ -136,7 +137,7 @@ def _ended(jobs: Mapping[str, Mapping[str, str]]) -> Iterator[tuple[Seen, int | 
         yield seen, named.index
 
 
-_DELETED: End = (State.CANCELLED, "deleted before it started, or with its array", None, None)
+_DELETED: End = (State.CANCELLED, DELETED, None, None)
 
 
 def _read_end(fields: Mapping[str, str]) -> End:
@@ -146,7 +147,7 @@ def _read_end(fields: Mapping[str, str]) -> End:
         return read_exit_status(code, _KILLED_FOR, fields.get("comment", ""))
     if "depend" in fields and "s" in _holds(fields):
         return State.CANCELLED, f"what it waited for cannot come any more ({fields['depend']}): PBS has deleted it", None, None
-    return State.CANCELLED, "deleted before it started", None, None
+    return _DELETED
 
 
 def _read_jobs(completed: Completed) -> dict[str, dict[str, str]] | NoAnswer:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import ClassVar, Literal
 
 from hpcsweep.model import Completed, Request, Value
@@ -46,6 +46,41 @@ _TELL_TIMEOUT_S = 120.0  # deleting 10,000 subjobs has taken 25 s
 NO_LIMIT = 1_000_000
 """How many elements at once are as good as any: 0 lets none run."""
 
+# $1 seconds, by this machine's clock; $2 the word for arrays; the ids to wait for; `--`; qsub's own words. A job that waits
+# for one that the server has forgotten is deleted at once by PBS, and refused by Torque: what has ended is not waited for.
+SUBMIT_LATER = r"""
+delay=$1 word=$2 arrays= others=
+shift 2
+while [ "$1" != -- ]; do
+    id=$1
+    shift
+    said=$(qstat "$id" 2>&1) || case $said in
+        *[Uu]nknown\ [Jj]ob\ [Ii]d* | *"has finished"*)
+            number=${id%%.*}
+            array="$number[]${id#"$number"}"
+            case $id in *\[*) array= ;; esac
+            if [ -n "$array" ] && qstat "$array" >/dev/null 2>&1; then
+                id=$array
+            else
+                echo "hpcsweep: job $id is not waited for: the server does not have it (any more)" >&2
+                continue
+            fi
+            ;;
+    esac
+    case $id in
+        *"[]"*) arrays=$arrays:$id ;;
+        *) others=$others:$id ;;
+    esac
+done
+shift
+depend=
+[ -z "$arrays" ] || depend=$word$arrays
+[ -z "$others" ] || depend=${depend:+$depend,}afterany$others
+[ -z "$depend" ] || set -- -W "depend=$depend" "$@"
+[ "$delay" -eq 0 ] || set -- -a "$(date -d "+$delay seconds" +%Y%m%d%H%M.%S)" "$@"
+exec qsub "$@"
+"""
+
 # "$@" is run; that a job has ended meanwhile is no fault.
 TELL = r"""
 tell() {
@@ -74,6 +109,7 @@ class Qsub:
     name: ClassVar[str]
     dialect: ClassVar[Dialect]
     refusals: ClassVar[Sequence[Refusal]]
+    after_array: ClassVar[str]  # the word that lets a job wait for the end of an array
     check: ClassVar[str]  # shell text that leaves where $2 is no job with the name $1
 
     command: str = "qsub"
@@ -103,16 +139,13 @@ class Qsub:
         if not job.as_single_job:
             argv += self._array_words(job)
         argv += ["-o", "/dev/null", "-e", "/dev/null"]
-        after = job.after or tuple(array_of(other) for other in job.after_first_of[:1])
-        if after:
-            argv += ["-W", f"depend={self._dependency(after)}"]
         if job.is_held:
             argv.append("-h")
         argv.append(job.script)
-        if job.delay_s:
-            # The time of day, by this machine's clock.
-            script = 'at=$(date -d "+$1 seconds" +%Y%m%d%H%M.%S) || exit\nshift 2\nexec qsub -a "$at" "$@"'
-            argv = ["/bin/sh", "-c", script, "hpcsweep", str(job.delay_s), *argv]
+        # No job waits for one of several elements on either of the two.
+        after = tuple(map(self._awaited, job.after)) or tuple(array_of(other) for other in job.after_first_of[:1])
+        if after or job.delay_s:
+            argv = ["/bin/sh", "-c", SUBMIT_LATER, "hpcsweep", str(job.delay_s), self.after_array, *after, "--", *argv[1:]]
         return Command(
             argv=tuple(argv),
             env_drop=("*",) if job.is_env_clean else _SUBMIT_DROPPED,
@@ -128,8 +161,9 @@ class Qsub:
     def _array_words(self, job: ArrayJob) -> list[str]:
         raise NotImplementedError
 
-    def _dependency(self, jobs: Collection[str]) -> str:
-        raise NotImplementedError
+    def _awaited(self, job: str) -> str:
+        """The id that a job can wait for."""
+        return job
 
     def parse_submit(self, completed: Completed) -> Submitted | Refused | Uncertain:
         """``39[].pbs`` on standard output; or the reason why not."""

@@ -20,7 +20,8 @@ _NOBODY_THERE = re.compile(
 )
 # The request may have been received, or its answer lost.
 _LOST_CONTACT = re.compile(
-    r"timed? ?out|End of File|broken pipe|connection reset|protocol (error|failure)|communication|no response|premature"
+    r"timed? ?out|End of File|broken pipe|connection reset|protocol (error|failure)|communication (error|failure)"
+    r"|no response from|premature"
     r"|Unauthorized Request.*retry|errno=110\b|errno=104\b",
     re.IGNORECASE,
 )
@@ -168,6 +169,8 @@ def parse_job_id(text: str) -> JobId | None:
 End = tuple[State, str, int | None, int | None]
 """State, reason, exit code, signal."""
 
+DELETED = "deleted"
+
 _BY_THE_SERVER = 256  # what MOM itself killed: 271 is SIGTERM, of qdel
 _BY_ITSELF = 128  # the shell's way to say it
 _LAST_SIGNAL = 64
@@ -184,7 +187,7 @@ def read_exit_status(code: int, killed_for: Mapping[int, tuple[State, str]], com
         return State.OOM, comment, None, None
     if code > _BY_THE_SERVER:
         signal = code - _BY_THE_SERVER
-        return (State.CANCELLED, "deleted", None, signal) if signal == SIGTERM else (State.FAILED, "", None, signal)
+        return (State.CANCELLED, DELETED, None, signal) if signal == SIGTERM else (State.FAILED, "", None, signal)
     if _BY_ITSELF < code <= _BY_ITSELF + _LAST_SIGNAL:
         return State.FAILED, "", None, code - _BY_ITSELF
     return (State.DONE if code == 0 else State.FAILED), "", code, None

@@ -125,6 +125,10 @@ def _value_problems(written: str, letter: str, value: Value, request: Request, d
         yield Problem(option=written, message=f"{name} has a line break or a control character, which a directive cannot hold")
     if not any(text.strip() for text in texts):
         yield Problem(option=written, message=f"{name} is empty", hint="leave it out")
+    elif letter not in ("l", "W", "chunk") and isinstance(value, dict):
+        yield Problem(option=written, message=f"{name} holds one text, not pairs", hint="pairs go under `l` and `W`")
+    elif any(re.search(r"[ \t]|^#", text) for text in texts):
+        yield Problem(option=written, message=f"{name} has a blank or begins with `#`, and qsub would cut it short")
     for resource, partner in (("partition", "q"), ("account", "A")):
         if letter == partner and getattr(request, resource) is not None:
             yield _contradiction(written, f"resources.{resource}", name)
@@ -158,8 +162,10 @@ def option_lines(options: Mapping[str, Value]) -> list[str]:
             continue
         if letter in ("l", "W"):
             lines += [f"#PBS -{letter} {name}={text}" if text else f"#PBS -{letter} {name}" for name, text in pairs_of(value)]
+        elif letter == "r" and isinstance(value, bool):
+            lines.append(f"#PBS -r {'y' if value else 'n'}")
         else:
-            lines.append(f"#PBS -{letter} {' '.join(':'.join(filter(None, pair)) for pair in pairs_of(value))}")
+            lines.append(f"#PBS -{letter} {','.join(map(text_of, value)) if isinstance(value, list) else text_of(value)}")
     return lines
 
 

@@ -53,8 +53,20 @@ printf '\n{ARRAYS_FOLLOW}\n%s' "$asked"
 qstat || exit
 exit "$status"
 """
+# Of an array's id qstat takes no notice, and lists all.
 _CHECK = r"""
-all=$(qstat -f -x) || exit
+case $2 in
+    *"[]"*) all=$(qstat -f -x) || exit ;;
+    *)
+        all=$(qstat -f -x "$2" 2>&1) || case $all in
+            *"Unknown Job Id"*) exit 0 ;;
+            *)
+                printf '%s\n' "$all" >&2
+                exit 1
+                ;;
+        esac
+        ;;
+esac
 case $all in
     *"<Job_Id>$2</Job_Id><Job_Name>$1</Job_Name>"*) ;;
     *) exit 0 ;;
@@ -126,6 +138,7 @@ class Torque(Qsub):
         },
     )
     refusals: ClassVar[Sequence[Refusal]] = _REFUSALS
+    after_array: ClassVar[str] = "afteranyarray"
     check: ClassVar[str] = _CHECK
     feeder_caveat: str = "where Torque lets compute nodes submit, which it does not by default"
     is_history_whole: bool = False  # what has ended is listed for keep_completed, and then gone
@@ -153,13 +166,6 @@ class Torque(Qsub):
             words = ranges
         return ["-t", words + (f"%{job.at_once}" if job.at_once else "")]
 
-    def _dependency(self, jobs: Collection[str]) -> str:
-        """``afteranyarray:1[]:2[],afterany:3``."""
-        arrays = [job for job in jobs if "[]" in job]
-        others = [job for job in jobs if "[]" not in job]
-        parts = [":".join(["afteranyarray", *arrays])] if arrays else []
-        return ",".join([*parts, *([":".join(["afterany", *others])] if others else [])])
-
     def live_cmd(self, tags: Mapping[str, Collection[str]]) -> Command:
         """One qstat of our own jobs with their subjobs, and the list of all arrays, which alone tells whether one is over."""
         known = [word for tag, jobs in tags.items() for job in jobs for word in (job, tag)]
@@ -169,6 +175,11 @@ class Torque(Qsub):
     def parse_live(self, completed: Completed) -> list[Seen] | NoAnswer:
         """``<Job><Job_Id>273[0].torque</Job_Id>...`` and lines like ``273[].torque  mix  user  0 R batch``."""
         return read_qstat(completed)
+
+    def parse_live_ends(self, completed: Completed) -> list[Seen]:
+        """What is still listed."""
+        ends = read_history(completed)
+        return [] if isinstance(ends, NoAnswer) else ends
 
     def history_cmd(self, tags: Mapping[str, Collection[str]], since_epoch: float) -> Command | None:
         """The same lists: what has ended stays on them for a while."""

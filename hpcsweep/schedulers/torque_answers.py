@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from hpcsweep.model import Completed
 from hpcsweep.schedulers.base import Limits, NoAnswer, Seen, up_to_the_end
 from hpcsweep.schedulers.qsub_answers import (
+    DELETED,
     End,
     JobId,
     failure_of,
@@ -93,7 +94,10 @@ def read_qstat(completed: Completed) -> list[Seen] | NoAnswer:
     for tag, job in listed.open_arrays:
         highest = max((named.index for named, _, _ in listed.jobs if named.job == job and named.index is not None), default=-1)
         to_come = up_to_the_end(highest + 1)
-        seen.append(Seen(tag=tag, job=job, elements=to_come, state=State.PENDING, raw="", reason=why, is_to_come=True))
+        is_held = any(other.job == job and other.is_held for other in seen)
+        seen.append(
+            Seen(tag=tag, job=job, elements=to_come, state=State.PENDING, raw="", reason=why, is_to_come=True, is_held=is_held)
+        )
     return seen
 
 
@@ -158,7 +162,7 @@ def _read_end(fields: Mapping[str, str]) -> End:
     """How a job ended, by its exit_status; one that never began has none, or that of its deletion."""
     code, comment = parse_integer(fields.get("exit_status")), fields.get("comment", "")
     if code is None or (code == _DELETED and "start_time" not in fields):
-        return State.CANCELLED, comment if "dependency" in comment else "deleted before it started", None, None
+        return State.CANCELLED, comment if "dependency" in comment else DELETED, None, None
     return read_exit_status(code, _KILLED_FOR, comment)
 
 

@@ -286,6 +286,53 @@ def test_without_a_history_a_task_that_leaves_no_record_is_lost(cluster: Cluster
     assert run.starts("starts-gone") == Counter({"0 1 0": 1})
 
 
+def test_what_the_live_answer_says_of_ends_counts_without_a_history(make_cluster: Callable[..., Cluster]):
+    cluster = make_cluster(linger_s=0, walltime_poll_s=0.1)
+    if cluster.name == "slurm":  # whose queue does not say how anything ended
+        return
+    cluster.rehearsal.fault("history-off")
+    run = cluster.submit("struck", f"{SLOW}space: {{x: [1, 2, 3]}}\n{PLAIN}")
+    run.await_status(lambda _: len(run.starts("starts-struck")) == 3, "all programs run")
+    job = run.jobs()[0].partition("[")[0]
+    cluster.rehearsal.fault(f"walltime={job}[0]")
+    cluster.site.run(["qdel", f"{job}[1]"])
+    status = run.await_status(lambda status: status["counts"].get("running") == 1, "two have ended")
+    assert [task["state"] for task in status["tasks"]] != ["lost", "lost", "running"]
+    run.await_states("timeout", "cancelled", "running")
+    run.hpcsweep("cancel", "--tasks", "2")
+    run.await_states("timeout", "cancelled", "cancelled")
+
+
+def test_a_run_waits_for_another_and_for_nothing_that_has_ended(cluster: Cluster):
+    first = cluster.submit("first", f"{SLOW}space: {{x: [1, 2]}}\n{PLAIN}")
+    second = cluster.submit("second", f"command: |\n  {COUNT_START}space: {{x: [1, 2]}}\n{PLAIN}", "--after", "first")
+    second.await_states("pending", "pending")
+    cluster.open_gate(first)
+    second.await_end()
+    assert second.states() == ["done", "done"]
+    first.await_end()
+    cluster.rehearsal.fault("purged")
+    cluster.site.run(["qstat"] if cluster.name != "slurm" else ["squeue"])
+    third = cluster.submit("third", f"command: |\n  {COUNT_START}space: {{x: [1]}}\n{PLAIN}", "--after", "first", code=None)
+    third.await_end()
+    assert third.states() == ["done"]
+
+
+def test_a_hold_while_nobody_answers_is_told_later(cluster: Cluster):
+    run = cluster.submit("kept", f"{SLOW}space: {{x: {{range: [0, 5]}}}}\n{PLAIN}array: {{at_once: 1}}\n")
+    run.await_status(lambda status: status["counts"].get("running") == 1, "one runs")
+    cluster.rehearsal.fault("down")
+    assert "advance" in run.hpcsweep("hold", code=4).stderr
+    assert "nothing is released" in run.hpcsweep("release", code=4).stderr
+    cluster.rehearsal.fault("none")
+    run.hpcsweep("advance")
+    run.await_status(lambda status: any("held" in task["reason"].lower() for task in status["tasks"]), "it is held")
+    run.hpcsweep("release")
+    cluster.open_gate(run)
+    run.await_end()
+    assert run.states() == ["done"] * 6
+
+
 def test_what_a_crashed_controller_forgot_is_submitted_again_once(cluster: Cluster):
     blocker = cluster.submit("blocker", f"{SLOW}space: {{x: {{range: [1, 4]}}}}\n{PLAIN}")
     blocker.await_status(lambda status: status["counts"].get("running") == 4, "all slots are taken")

@@ -153,9 +153,9 @@ def test_outside_of_git_nothing_is_said(site):
     info = submit(site)
     assert info["git"] is None
     assert "git " not in info["said"]
-    assert site.status()["code"] == dict.fromkeys(("commit", "branch", "dirty", "diff", "snapshot"), None) | {
-        "environment": site.status()["code"]["environment"]
-    }
+    code = site.status()["code"]
+    expected = dict.fromkeys(("commit", "branch", "dirty", "diff", "snapshot"), None)
+    assert code == expected | {"environment": code["environment"]}
 
 
 def test_changes_that_are_too_large(project, monkeypatch):

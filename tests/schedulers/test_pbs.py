@@ -6,9 +6,9 @@ import json
 from collections import Counter
 
 import pytest
-from conftest import DATA
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from recordings import DATA
 
 from hpcsweep.model import Completed
 from hpcsweep.schedulers.base import NoAnswer

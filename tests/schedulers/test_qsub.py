@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 
 import pytest
-from conftest import read_transcript
+from recordings import read_transcript
 
 from hpcsweep.model import Completed, Request
 from hpcsweep.schedulers import make_scheduler
@@ -134,10 +134,6 @@ class TestSubmitCommand:
             ("torque", {"at_once": 4}, ["-t", "0-9%4"]),
             ("torque", {"size": 1}, ["-t", "0-0"]),
             ("torque", {"elements": (3, 4, 7)}, ["-t", "3-4,7"]),
-            ("pbs", {"after": ("1[].pbs", "2.pbs")}, ["-W", "depend=afterany:1[].pbs:2.pbs"]),
-            ("torque", {"after": ("1[].t", "2.t", "3[].t")}, ["-W", "depend=afteranyarray:1[].t:3[].t,afterany:2.t"]),
-            ("pbs", {"after_first_of": ("1[5].pbs", "1[7].pbs")}, ["-W", "depend=afterany:1[].pbs"]),
-            ("torque", {"after_first_of": ("1[5].t", "1[7].t")}, ["-W", "depend=afteranyarray:1[].t"]),
             ("pbs", {"is_held": True}, ["-h"]),
             ("torque", {"is_held": True}, ["-h"]),
         ],
@@ -151,18 +147,62 @@ class TestSubmitCommand:
     def test_a_single_job_is_no_array(self, name):
         assert not {"-J", "-t"} & set(make_scheduler(name).submit_cmd(job(as_single_job=True, size=1)).argv)
 
-    @BOTH
-    def test_a_delay_is_a_time_of_day(self, name, tmp_path, monkeypatch):
+    @pytest.fixture
+    def run_command_line(self, tmp_path, monkeypatch):
+        """What qsub is told at last; the server knows the array 1[], 2, 3[] and 4[]."""
         import subprocess  # noqa: PLC0415
 
+        known = "1[]|1[].s|2|2.s|3[].s|4[].s|4[]"
         (tmp_path / "qsub").write_text('#!/bin/sh\nprintf "%s\\n" "$@"\n')
-        (tmp_path / "qsub").chmod(0o755)
+        (tmp_path / "qstat").write_text(
+            f"#!/bin/sh\ncase $1 in\n{known.replace('[', chr(92) + '[')}) ;;\n"
+            "5*) echo 'qstat: 5[].s Job has finished, use -x or -H to obtain historical job information' >&2; exit 35 ;;\n"
+            "9*) echo 'Connection refused' >&2; exit 255 ;;\n"
+            '*) echo "qstat: Unknown Job Id $1" >&2; exit 153 ;;\nesac\n'
+        )
+        for name in ("qsub", "qstat"):
+            (tmp_path / name).chmod(0o755)
         monkeypatch.setenv("PATH", f"{tmp_path}:/usr/bin:/bin")
-        command = make_scheduler(name).submit_cmd(job(delay_s=300, script="/a b/s.sh"))
-        words = subprocess.run(command.argv, check=True, capture_output=True, text=True).stdout.splitlines()
+
+        def run(name: str, **changes) -> tuple[list[str], str]:
+            command = make_scheduler(name).submit_cmd(job(**changes))
+            done = subprocess.run(command.argv, check=True, capture_output=True, text=True)
+            return done.stdout.splitlines(), done.stderr
+
+        return run
+
+    @BOTH
+    def test_a_delay_is_a_time_of_day(self, name, run_command_line):
+        words, _ = run_command_line(name, delay_s=300, script="/a b/s.sh")
         assert words[0] == "-a"
         assert re.fullmatch(r"20\d{10}\.\d\d", words[1])
         assert words[-1] == "/a b/s.sh"
+
+    @pytest.mark.parametrize(
+        ("name", "changes", "depend"),
+        [
+            ("pbs", {"after": ("1[].s", "2.s")}, "afterany:1[].s,afterany:2.s"),
+            ("torque", {"after": ("1[].s", "2.s", "3[].s")}, "afteranyarray:1[].s:3[].s,afterany:2.s"),
+            ("pbs", {"after_first_of": ("1[5].s", "1[7].s")}, "afterany:1[].s"),
+            ("torque", {"after_first_of": ("1[5].s", "1[7].s")}, "afteranyarray:1[].s"),
+            ("pbs", {"after": ("4.s",)}, "afterany:4[].s"),
+            ("pbs", {"after": ("4",)}, "afterany:4[]"),
+            ("pbs", {"after": ("1[3].s",)}, "afterany:1[].s"),
+            ("pbs", {"after": ("9[].s",)}, "afterany:9[].s"),
+        ],
+    )
+    def test_what_is_waited_for(self, name, changes, depend, run_command_line):
+        words, said = run_command_line(name, **changes)
+        assert words[:2] == ["-W", f"depend={depend}"]
+        assert said == ""
+
+    @BOTH
+    def test_what_has_ended_is_not_waited_for(self, name, run_command_line):
+        words, said = run_command_line(name, after=("5[].s", "7.s"))
+        assert not any("depend" in word for word in words)
+        assert said.splitlines() == [
+            f"hpcsweep: job {other} is not waited for: the server does not have it (any more)" for other in ("5[].s", "7.s")
+        ]
 
 
 class TestDirectives:
@@ -193,6 +233,11 @@ class TestDirectives:
             "#PBS -l qos=high",
         ]
 
+    def test_values_are_not_changed(self):
+        options = {"M": ["a=b@x", "c@y"], "rerunnable": False, "p": -10, "W": {"group_list": "a,b"}}
+        lines = ["#PBS -M a=b@x,c@y", "#PBS -r n", "#PBS -p -10", "#PBS -W group_list=a,b"]
+        assert make_scheduler("pbs").directives(Request(), options) == lines
+
     @BOTH
     def test_nothing_is_asked_for_by_itself(self, name):
         assert make_scheduler(name).directives(Request(memory_bytes=0), {}) == []
@@ -215,6 +260,10 @@ class TestDirectives:
             ("pbs", {"partition": "short"}, {"queue": "long"}, "say the same thing"),
             ("pbs", {}, {"P": "a", "project": "b"}, "say the same thing"),
             ("pbs", {}, {"P": "a\nb"}, "line break"),
+            ("pbs", {"cpus": 4}, {"l": {"mem": "4gb"}}, "say the same thing"),
+            ("pbs", {}, {"A": "my account"}, "has a blank"),
+            ("pbs", {}, {"queue": "#x"}, "begins with `#`"),
+            ("torque", {}, {"M": {"x": "y"}}, "one text, not pairs"),
             ("pbs", {"cpus": 0}, {}, "at least 1"),
             ("torque", {"partition": "a b"}, {}, "without spaces"),
         ],

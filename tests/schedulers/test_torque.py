@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections import Counter
 
 import pytest
-from conftest import DATA
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from recordings import DATA
 
 from hpcsweep.model import Completed
 from hpcsweep.schedulers.base import NoAnswer

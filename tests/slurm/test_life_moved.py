@@ -68,6 +68,7 @@ def test_a_colleague_looks(users_site, moved):
         name, f"command: 'echo said; until [ -e gate-{name} ]; do sleep 0.2; done'\n{SMALL}space: {{x: [1, 2]}}\n"
     )
     life.await_states("running", "running")
+    life.await_status(lambda _: (life.path / "environment").is_dir(), "a task has recorded what it found")
     before = sorted(str(path) for path in life.path.rglob("*") if "tasks" not in path.parts)
     colleague = replace(users_site, wrap=lambda argv: ["runuser", "-u", "nobody", "--", *argv])
     theirs = Life(site=colleague, name=name)

@@ -64,7 +64,10 @@ def test_cancel_takes_the_feeder_along(users_site):
     assert feeder["state"] == "pending"
     run.hpcsweep("cancel")
     run.await_end()
-    assert users_site.run(["squeue", "--noheader", "--format=%i", "--name", f"{run_tag(run)}-feed-1"]).stdout == ""
+    listed = ["squeue", "--noheader", "--format=%i", "--name", f"{run_tag(run)}-feed-1"]
+    run.await_status(
+        lambda _: users_site.run(listed).stdout == "", "the feeder is gone, or on its way out when it had just begun"
+    )
 
 
 def run_tag(run) -> str:
