@@ -31,6 +31,8 @@ class Desk:
         Raises:
             NeedsStdinError: before anything was changed.
         """
+        if "--version" in call.argv:  # asks nobody
+            return self.face.run(self.cluster, call, now)
         for fault in ("down", "trqauthd-down"):
             if self.faults.is_on(fault) and call.program not in self.face.independent:
                 self.faults.take(fault)

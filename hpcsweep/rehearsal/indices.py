@@ -44,8 +44,24 @@ def subtract(indices: Iterable[range], taken: Iterable[range]) -> Indices:
 
 def intersect(indices: Iterable[range], wanted: Iterable[range]) -> Indices:
     """What of ``indices`` is in ``wanted`` too, in the order of ``indices``."""
-    indices = list(indices)
-    return subtract(indices, subtract(indices, wanted))
+    wanted = list(wanted)
+    found: Indices = []
+    for own in indices:
+        hits: Indices = []
+        for part in wanted:
+            hits += subtract(_within(own, part), hits)
+        found += sorted(hits, key=lambda piece: piece.start)
+    return found
+
+
+def _within(part: range, wanted: range) -> Indices:
+    """What of an ascending range is in another one."""
+    if abs(wanted.step) != 1 and len(wanted) > 1:
+        return [range(number, number + 1) for number in sorted(wanted) if number in part]
+    low, high = min(wanted[0], wanted[-1]), max(wanted[0], wanted[-1])
+    first = max(0, -((part.start - low) // part.step))
+    after = max(0, (high - part.start) // part.step + 1)
+    return [piece for piece in (part[first:after],) if piece]
 
 
 def _around(part: range, low: int, high: int) -> Indices:

@@ -252,7 +252,8 @@ class Server:
             self._control(connection, message["argv"])
             return
         self.tick()
-        if self.desk.faults.is_on("hung") and message["program"] not in self.face.independent:
+        is_asking = message["program"] not in self.face.independent and "--version" not in message["argv"]
+        if self.desk.faults.is_on("hung") and is_asking:
             patience = self.desk.give_up(self._call(message)).delay_s
             is_alone = self.desk.faults.active["hung"].calls is not None
             at = time.time() + patience
