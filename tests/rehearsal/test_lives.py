@@ -188,7 +188,8 @@ def test_one_task_and_more_than_an_array_holds(make_cluster: Callable[..., Clust
     assert many.arrays_on_disk() == 3
 
 
-def test_a_cluster_that_is_down(cluster: Cluster):
+def test_a_cluster_that_is_down(make_cluster: Callable[..., Cluster]):
+    cluster = make_cluster(patience_s=1)
     run = cluster.submit("before", f"{SLOW}space: {{x: [1, 2]}}\n{PLAIN}")
     run.await_status(lambda status: status["counts"].get("running") == 2, "both run")
     cluster.rehearsal.fault("down")
@@ -204,11 +205,12 @@ def test_a_cluster_that_is_down(cluster: Cluster):
     assert run.starts("starts-before") == Counter({"0 1 0": 1, "1 1 0": 1})
 
 
-def test_an_answer_that_is_lost(cluster: Cluster):
+def test_an_answer_that_is_lost(make_cluster: Callable[..., Cluster]):
+    cluster = make_cluster(patience_s=1)
     cluster.rehearsal.fault("submit-timeout=1")
     text = f"command: |\n  {COUNT_START}space: {{x: [1, 2, 3]}}\n{PLAIN}settle: 5m\n"
-    run = cluster.submit("lost", text, code=None)
-    assert "lost" in run.name
+    run = cluster.submit("lost", text, code=4)
+    assert "did not confirm" in run.said
     run.await_status(lambda _: len(run.starts("starts-lost")) == 3, "it was accepted all the same")
     run.hpcsweep("advance")
     run.await_end()
@@ -217,7 +219,8 @@ def test_an_answer_that_is_lost(cluster: Cluster):
     assert run.arrays_on_disk() == 1
 
 
-def test_a_submit_that_is_killed(cluster: Cluster):
+def test_a_submit_that_is_killed(make_cluster: Callable[..., Cluster]):
+    cluster = make_cluster(patience_s=1)
     cluster.rehearsal.fault("hung")
     cluster.site.write("killed.yaml", f"command: |\n  {COUNT_START}space: {{x: [1, 2, 3]}}\n{PLAIN}{SETTLE}")
     import subprocess  # noqa: PLC0415
