@@ -30,7 +30,10 @@ from hpcsweep.schedulers.qsub_answers import Refusal, read_submission
 from hpcsweep.schedulers.qsub_options import Dialect, chunk_words, find_problems, option_lines, queue_lines
 
 # How to reach the server. Everything else that starts so is of the job that we may run in, or changes what is printed or read.
-_KEPT = ("PBS_SERVER", "PBS_DEFAULT", "PBS_CONF_FILE", "PBS_EXEC", "PBS_PRIMARY", "PBS_SECONDARY", "SLURM_CONF")
+_KEPT = (
+    *("PBS_SERVER", "PBS_DEFAULT", "PBS_CONF_FILE", "PBS_EXEC", "PBS_PRIMARY", "PBS_SECONDARY", "SLURM_CONF"),
+    "HPCSWEEP_REHEARSAL_ELEMENT",  # a rehearsed Torque tells by it whether it is a compute node that submits
+)
 _QUERY_DROPPED = ("PBS_*", "SLURM_*", "SQUEUE_*")
 # What a job must not inherit from the job (or task) that submits it.
 _SUBMIT_DROPPED = (
