@@ -357,7 +357,7 @@ class Fold:
                 return view
             case State.DONE | State.STOPPED | State.FAILED:
                 when = "ended" if is_started else "the element ended"
-                reason = f"{when} without a record; the scheduler says {word.raw or word.state}"
+                reason = f"{when} without a record; the scheduler says {word.raw or word.state}{_how(word)}"
                 return replace(view, state=State.LOST, reason=reason)
             case State.CANCELLED:
                 how = "" if is_started else " before it started"
@@ -389,6 +389,13 @@ class Fold:
         if (base.index, base.attempt) in self.ledger.cancelled:
             return replace(base, state=State.CANCELLED, reason="cancelled before it started")
         return replace(base, state=State.LOST, reason=reason)
+
+
+def _how(word: Seen) -> str:
+    """The exit code or the signal that the scheduler knows of."""
+    if word.signal is not None:
+        return f" (killed by signal {word.signal}{', often for want of memory' if word.signal == SIGKILL else ''})"
+    return f" (exit code {word.exit_code})" if word.exit_code else ""
 
 
 def _by_element(answer: Iterable[Seen], ledger: Ledger, evidence: Evidence) -> dict[tuple[int, int], Seen]:

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 def turn_of(run: Run, wait_lock: float, command: str) -> AbstractContextManager[Turn]:
     """Hold the run's lock for one command."""
-    return open_turn(run, wait_s=wait_lock, command=command)
+    return open_turn(run, wait_s=wait_lock, command=command, is_removing=command in ("rm", "archive"))
 
 
 def tell_rest(run: Run, report: Report, *, is_fed: bool, is_watched: bool) -> None:
@@ -55,4 +55,9 @@ def tell_warnings(sweep: Sweep, expansion: Expansion) -> None:
         output.note(warning)
     if expansion.dropped:
         which = "; ".join(json.dumps(dict(point), ensure_ascii=False) for point in expansion.examples)
-        output.note(f"{expansion.dropped} points equal to earlier ones were dropped: {output.one_line(which, 200)}")
+        count = (
+            "1 point equal to an earlier one was"
+            if expansion.dropped == 1
+            else f"{expansion.dropped} points equal to earlier ones were"
+        )
+        output.note(f"{count} dropped" + (f": {output.one_line(which, 200)}" if which else ""))

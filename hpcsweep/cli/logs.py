@@ -11,7 +11,7 @@ from hpcsweep import output
 from hpcsweep.cli import options
 from hpcsweep.errors import HpcsweepError
 from hpcsweep.fold import Fold
-from hpcsweep.runs.logs import log_path
+from hpcsweep.runs.logs import elements_log, log_path
 from hpcsweep.runs.observe import observe
 from hpcsweep.runs.run import Run, open_run
 from hpcsweep.runs.select import parse_tasks
@@ -88,7 +88,9 @@ def _print_log(opened: Run, fold: Fold, index: int, lines: int | None, *, has_ti
     try:
         data = path.read_bytes()
     except FileNotFoundError:
-        output.note(f"{view.title} is {view.state} and has no log yet ({path})")
+        outside = elements_log(opened, view)
+        where = f"; what its job script printed is in {outside}" if outside else ""
+        output.note(f"{view.title} is {view.state} and has no log yet ({path}){where}")
         return False
     except OSError as error:
         output.note(f"{path} cannot be read: {error.strerror}")

@@ -32,7 +32,7 @@ _BLOCKS = ("directives", "setup", "task", "teardown")
 _COMMENT = re.compile(r"\s*(#(?!SBATCH|PBS).*)?")
 _NO_TASKS = (
     "write `{{ hpcsweep }}` on a line of its own where the tasks shall run, "
-    'or begin with `{% extends "slurm.sh.j2" %}` and fill its blocks'
+    'or begin with `{% extends "slurm.sh.j2" %}` (or pbs, torque) and fill its blocks'
 )
 
 

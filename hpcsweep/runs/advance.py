@@ -201,7 +201,7 @@ class _Act:
     def _why_full(self, request: Request) -> str:
         """Remember that there is no more room now. Where not even one element is taken by an empty queue, it is no lack of room."""
         count = learn_room(self.turn.run, request)
-        if not count and not self.report.submitted and self._refusal is not None:
+        if count == 0 and not self.report.submitted and self._refusal is not None:
             self.report.refused.append(self._refusal)
         many = "" if count is None else f" than {count} jobs"
         return f"limits: the site lets you queue no more{many} now; {GO_ON}"
@@ -360,5 +360,9 @@ def first_refusal(report: Report) -> HpcsweepError | None:
     if report.refused and not report.submitted and not report.uncertain:
         _number, refused = report.refused[0]
         kind = SchedulerUnreachable if refused.is_unreachable else HpcsweepError
-        return kind(refused.message, refused.hint)
+        # Of a run that is no run any more nothing can go on.
+        hint = (
+            "nothing was made; give the command again later, or ask the site for its limits" if refused.limit else refused.hint
+        )
+        return kind(refused.message, hint)
     return None

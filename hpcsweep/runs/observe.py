@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 import re
 import socket
@@ -40,7 +41,7 @@ def observe(run: Run, *, is_hurried: bool = False) -> Fold:
         now=time.time(),
         events={},
         lost_after_s=lost_after_s,
-        forgotten_after_s=0.0 if is_hurried else lost_after_s,
+        forgotten_after_s=math.inf if run.is_rehearsal_over else 0.0 if is_hurried else lost_after_s,
         is_held_back=is_held_back,
     )
     evidence = look_into_events(run, evidence, ledger.arrays)
@@ -60,6 +61,8 @@ def observe(run: Run, *, is_hurried: bool = False) -> Fold:
     asked = {*gone, *hidden, *_unconfirmed(fold)}
     if not asked:
         return fold
+    if run.is_rehearsal_over:
+        return Fold(ledger, _replace(evidence, gone_since=gone_since), ledger.total)
     evidence = _ask_history(run, _replace(evidence, gone_since=gone_since), sorted(asked))
     return Fold(ledger, evidence, ledger.total)
 
@@ -136,7 +139,7 @@ def _ask_live(run: Run, evidence: Evidence) -> Evidence:
     tags = _tags_of(arrays) | _feeder_tags(run.ledger)
     answer: list[Seen] | NoAnswer
     ends: list[Seen] = []
-    if not tags:
+    if not tags or run.is_rehearsal_over:
         answer = []
     elif run.elsewhere:
         answer = NoAnswer(message=run.elsewhere)

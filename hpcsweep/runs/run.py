@@ -291,6 +291,13 @@ class Run:
             return f"it runs on the real {self.info['scheduler']}, and this is a rehearsal ({here})"
         return f"it was rehearsed, in {recorded}; its jobs were never on a cluster"
 
+    @property
+    def is_rehearsal_over(self) -> bool:
+        """Whether the rehearsal that had the run's jobs has ended, and they with it."""
+        recorded = self.info.get("rehearsal")
+        folder = Path(str(recorded))
+        return recorded is not None and (not (folder / "rehearsal.json").exists() or (folder / "ended").exists())
+
     def check_not_elsewhere(self) -> None:
         """Refuse to act on a rehearsed run where there is a real scheduler, or the other way round: its tasks would run again.
 

@@ -33,7 +33,7 @@ class Turn:
 
 
 @contextmanager
-def open_turn(run: Run, *, wait_s: float, command: str, is_adopting: bool = False) -> Iterator[Turn]:
+def open_turn(run: Run, *, wait_s: float, command: str, is_adopting: bool = False, is_removing: bool = False) -> Iterator[Turn]:
     """Hold the run's lock. What was known of the run before is read anew: somebody else may have changed it.
 
     Raises:
@@ -41,7 +41,8 @@ def open_turn(run: Run, *, wait_s: float, command: str, is_adopting: bool = Fals
     """
     if not is_adopting:
         run.check_in_place()
-    run.check_not_elsewhere()
+    if not is_removing:  # what is removed submits nothing any more
+        run.check_not_elsewhere()
     _check_ours(run)
     with (
         sharing(run.settings.umask),

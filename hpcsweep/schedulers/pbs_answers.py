@@ -127,7 +127,7 @@ def _ended(jobs: Mapping[str, Mapping[str, str]]) -> Iterator[tuple[Seen, int | 
             job=named.job,
             elements=None,
             state=state,
-            raw=" ".join(filter(None, (fields["job_state"], fields.get("substate"), fields.get("Exit_status")))),
+            raw="ended",
             reason=reason,
             node=nodes_of(fields.get("exec_host", "")),
             exit_code=exit_code,

@@ -225,8 +225,9 @@ def _contradiction(written: str, first: str, second: str) -> Problem:
 
 
 def _unknown_option(written: str, dialect: Dialect) -> Problem:
-    near = difflib.get_close_matches(written.replace("-", "_"), [*_LETTERS, "chunk"], n=1)
-    letters = ", ".join(sorted(dialect.letters, key=str.lower))
+    words = [word for word, letter in _LETTERS.items() if letter in dialect.letters]
+    near = difflib.get_close_matches(written.replace("-", "_"), [*words, "chunk"], n=1)
+    letters = ", ".join(sorted(dialect.letters, key=lambda letter: (letter.lower(), letter)))
     hint = (
         f"did you mean {near[0]}?"
         if near

@@ -149,7 +149,7 @@ def _ended(tag: str, job: str, fields: Mapping[str, str]) -> Seen:
         job=job,
         elements=None,
         state=state,
-        raw=" ".join(filter(None, (_ENDED, fields.get("exit_status")))),
+        raw="ended",
         reason=reason,
         node=nodes_of(fields.get("exec_host", "")),
         exit_code=exit_code,

@@ -412,3 +412,41 @@ def test_a_feeder_goes_on_by_itself(make_cluster: Callable[..., Cluster]):
         run.hpcsweep("advance")
     run.await_end()
     assert run.starts("starts-fed") == Counter({f"{task} 1 0": 1 for task in range(6)})
+
+
+def test_a_run_for_which_there_is_no_room_is_kept(cluster: Cluster):
+    blocker = cluster.submit("blocker", f"{SLOW}space: {{x: [1]}}\n{PLAIN}")  # a queue that is empty has room
+    cluster.rehearsal.fault("refuse=limit")
+    run = cluster.submit("later", f"command: |\n  {COUNT_START}space: {{x: [1, 2, 3]}}\n{PLAIN}")
+    assert "advance" in run.said
+    assert run.states() == ["new"] * 3
+    cluster.rehearsal.fault("none")
+    cluster.open_gate(blocker)
+    run.hpcsweep("wait")
+    assert run.states() == ["done"] * 3
+    assert run.starts("starts-later") == Counter({f"{task} 1 0": 1 for task in range(3)})
+
+
+def test_a_run_whose_rehearsal_is_over_can_be_removed(cluster: Cluster):
+    run = cluster.submit("over", f"{SLOW}space: {{x: [1, 2, 3, 4, 5, 6]}}\n{PLAIN}")
+    run.await_status(lambda status: status["counts"].get("running") == 4, "four run")
+    cluster.rehearsal.end()
+    outside = Site(
+        cluster.site.folder, cluster.site.python, environ=dict.fromkeys(("HPCSWEEP_REHEARSAL", "HPCSWEEP_REHEARSES"), "")
+    )
+    left = Life(outside, "over")
+    left.await_status(lambda status: not status["counts"].keys() & {"running", "pending", "submitting"}, "nothing of it lives")
+    assert "was rehearsed" in left.hpcsweep("advance", code=1).stderr
+    left.hpcsweep("rm")
+    assert not left.path.exists()
+
+
+def test_a_job_script_that_fails_before_the_tasks_says_where(cluster: Cluster):
+    prefix = "#SBATCH --comment=x" if cluster.name == "slurm" else "#PBS -m n"
+    cluster.site.write("job.sh", f"#!/bin/bash\n{prefix}\nset -e\nnosuchmodule load\n{{{{ hpcsweep }}}}\n")
+    run = cluster.submit("early", f"command: 'true'\nspace: {{x: [1]}}\ntemplate: job.sh\n{PLAIN}")
+    run.await_states("lost")
+    said = run.hpcsweep("status").stdout
+    assert "exit code 127" in said
+    assert "nosuchmodule: command not found" in said
+    assert "elements.log" in run.hpcsweep("logs", "0", code=None).stderr
