@@ -361,8 +361,7 @@ def first_refusal(report: Report) -> HpcsweepError | None:
         _number, refused = report.refused[0]
         kind = SchedulerUnreachable if refused.is_unreachable else HpcsweepError
         # Of a run that is no run any more nothing can go on.
-        hint = (
-            "nothing was made; give the command again later, or ask the site for its limits" if refused.limit else refused.hint
-        )
+        is_full = refused.limit == "queued"
+        hint = "nothing was made; give the command again later, or ask the site for its limits" if is_full else refused.hint
         return kind(refused.message, hint)
     return None
