@@ -375,6 +375,8 @@ class Session:
             r"(Priority=)\d+|(AllocNode:Sid=)\S+|(LastSchedEval=)\S+|(AccrueTime=)\S+|(Scheduler=)\S+", r"\1\2\3\4\5*", text
         )
         text = re.sub(r"(is UP|\(primary\) at) \S+|at \S+ is", "at HOST is", text)
+        # Slurm's backfill writes a year for "no limit" while it plans, and that is recorded where a job starts just then.
+        text = text.replace("365-00:00:00", "UNLIMITED")
         return re.sub(r" +(?=<)", " ", text)
 
 
