@@ -10,6 +10,7 @@ from hpcsweep.events import FINALLY
 from hpcsweep.fold import Fold, TaskView, find_duplicates
 from hpcsweep.ledger import Array, Ledger
 from hpcsweep.model import Request, Settings
+from hpcsweep.packing import ALONE, Packing, choose_packing
 from hpcsweep.room import Ceiling, Rooms
 from hpcsweep.states import FACTS, State
 
@@ -19,7 +20,7 @@ CANCEL_AGAIN_S = 60.0
 
 @dataclass(frozen=True, kw_only=True)
 class Policy:
-    """What of the settings and the site bears on decisions."""
+    """What of the settings and the site bears on decisions. ``at_once``: elements."""
 
     canary: int = 0
     max_failures: int | None = None
@@ -28,6 +29,8 @@ class Policy:
     finally_when: Literal["done", "ended"] = "done"
     max_array_size: int = 1001
     as_single_jobs: bool = False
+    tasks_per_job: int | Literal["auto"] | None = None
+    parallel: int | None = None
     settle_s: float = 360.0
     repeats_refused: bool = False  # also what waiting does not cure: somebody may have mended the cause
     ceilings: Sequence[Ceiling] = ()
@@ -43,6 +46,7 @@ class PlanArray:
     attempts: Mapping[int, int]
     request: Request
     awaits: int | None = None  # `finally`: how many tasks' records its element has to find; None: it need not look
+    packing: Packing = ALONE
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -73,10 +77,10 @@ class CancelDuplicate:
 
 
 @dataclass(frozen=True, kw_only=True)
-class CancelElements:
+class CancelTasks:
     """Tell once more that these are to end: the `cancel` that asked for it was interrupted, or the scheduler did not take it."""
 
-    elements: Mapping[int, tuple[int, ...]]  # array -> elements
+    tasks: tuple[int, ...]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -86,7 +90,7 @@ class HoldArray:
     array: int
 
 
-Action = PlanArray | SubmitAgain | EndAttempts | CancelDuplicate | CancelElements | HoldArray
+Action = PlanArray | SubmitAgain | EndAttempts | CancelDuplicate | CancelTasks | HoldArray
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -123,6 +127,8 @@ def policy_of(
         is_finally_wanted=settings.finally_ is not None,
         finally_when=settings.finally_.when if settings.finally_ else "done",
         as_single_jobs=settings.array_mode == "jobs",
+        tasks_per_job=settings.tasks_per_job,
+        parallel=settings.parallel,
         max_array_size=max_array_size,
         ceilings=ceilings,
         settle_s=settings.settle_s if settle_s is None else settle_s,
@@ -147,9 +153,9 @@ def decide(fold: Fold, policy: Policy, request_of: Callable[[int], Request], now
     actions: list[Action] = []
     again = _arrays_to_submit_again(fold, policy, now)
     waiting |= _uncertain_reasons(fold, policy, now)
-    still_live = _cancelled_and_live(fold)
+    still_live = tuple(view.index for view in _cancelled_and_live(fold))
     if still_live and now - ledger.cancelled_at >= min(CANCEL_AGAIN_S, policy.settle_s):
-        actions.append(CancelElements(elements=still_live))
+        actions.append(CancelTasks(tasks=still_live))
     actions.extend(CancelDuplicate(array=number, job=job) for number, job in find_duplicates(fold))
     cancelled = cancelled_unseen(fold)
     if cancelled:
@@ -159,7 +165,7 @@ def decide(fold: Fold, policy: Policy, request_of: Callable[[int], Request], now
         actions.extend(again)
         for action in again:
             array = ledger.arrays[action.array]
-            rooms.take(array.request, len(action.elements or array.tasks))
+            rooms.take(array.request, len(action.elements or range(array.size)))
     else:
         actions.extend(HoldArray(array=number) for number in _arrays_to_hold(fold))
     plans = _plan_within(fold, policy, ready, request_of, rooms)
@@ -199,21 +205,32 @@ def _plan_within(
     groups: dict[Request, list[int]] = {}
     for task in ready:
         groups.setdefault(request_of(task), []).append(task)
-    places = {request: rooms.take(request, len(tasks)) for request, tasks in groups.items()}
+    packings = {request: packing_of(policy, request, len(tasks)) for request, tasks in groups.items()}
+    places = {
+        request: min(
+            len(tasks), rooms.take(request, packings[request].elements(len(tasks))) * packings[request].tasks_per_element
+        )
+        for request, tasks in groups.items()
+    }
     over = _over(groups, places, rooms)
     last = _finally(fold, policy, [task for task in ready if task not in over], request_of)
     is_finally_short = any(isinstance(action, PlanArray) for action in last) and not rooms.take(request_of(FINALLY), 1)
     is_feeder_wanted = bool(over) or is_finally_short or _is_waiting_for_tasks(fold, policy, ready)
     feeder = policy.feeder if is_feeder_wanted else None
-    if feeder is not None and not rooms.take(feeder, 1) and sum(places.values()) > 1:
+    elements = sum(packings[request].elements(count) for request, count in places.items())
+    if feeder is not None and not rooms.take(feeder, 1) and elements > 1:
         given = next((request for request in reversed(groups) if places[request] and rooms.exchange(request, feeder)), None)
         if given is not None:
-            places[given] -= 1
+            places[given] -= (places[given] - 1) % packings[given].tasks_per_element + 1
             over = _over(groups, places, rooms)
             last = []
     if is_finally_short:
         last = []  # it is planned when there is room, or when all have ended
-    plans = [plan for request, tasks in groups.items() for plan in _plan(fold, policy, tasks[: places[request]], request)]
+    plans = [
+        plan
+        for request, tasks in groups.items()
+        for plan in _plan(fold, policy, tasks[: places[request]], request, packings[request])
+    ]
     return _Plans(actions=[*plans, *last], over=over, is_short=bool(over) or is_finally_short)
 
 
@@ -312,7 +329,7 @@ def _arrays_to_submit_again(fold: Fold, policy: Policy, now: float) -> list[Subm
                 is_due = now - array.submitted_at >= policy.settle_s
             case _:
                 is_due = bool(elements) and now - array.submitted_at >= policy.settle_s
-        tasks = [array.tasks[element] for element in sorted(elements)] if elements else array.tasks
+        tasks = array.tasks_of(sorted(elements)) if elements else array.tasks
         if is_due and any(_is_to_come(fold, array, task) for task in tasks):
             is_whole = not elements or len(elements) == array.size
             again.append(SubmitAgain(array=array.number, elements=None if is_whole else tuple(sorted(elements))))
@@ -334,19 +351,15 @@ def _uncertain_reasons(fold: Fold, policy: Policy, now: float) -> dict[int, str]
     return reasons
 
 
-def _cancelled_and_live(fold: Fold) -> dict[int, tuple[int, ...]]:
-    """Array -> elements that the scheduler has although somebody asked for their end."""
-    found: dict[int, list[int]] = {}
-    for view in _all_views(fold) if fold.ledger.cancelled else ():
-        is_there = view.source == "scheduler" and view.state in (State.PENDING, State.RUNNING, State.SUSPENDED)
-        if (
-            is_there
-            and (view.index, view.attempt) in fold.ledger.cancelled
-            and view.array is not None
-            and view.element is not None
-        ):
-            found.setdefault(view.array, []).append(view.element)
-    return {number: tuple(elements) for number, elements in found.items()}
+def _cancelled_and_live(fold: Fold) -> list[TaskView]:
+    """What the scheduler has although somebody asked for its end."""
+    return [
+        view
+        for view in (_all_views(fold) if fold.ledger.cancelled else ())
+        if view.source == "scheduler"
+        and view.state in (State.PENDING, State.RUNNING, State.SUSPENDED)
+        and (view.index, view.attempt) in fold.ledger.cancelled
+    ]
 
 
 def _arrays_to_hold(fold: Fold) -> list[int]:
@@ -364,7 +377,7 @@ def _is_to_come(fold: Fold, array: Array, task: int) -> bool:
     key = (task, array.attempt_of(task))
     if ledger.current.get(task, (None, 0))[0] is not array or key in ledger.cancelled or key in ledger.revoked:
         return False
-    view = fold.finally_view if task < 0 else fold.views[task]
+    view = fold.view_of(task)
     return view is not None and not view.is_begun
 
 
@@ -373,19 +386,28 @@ def cancelled_unseen(fold: Fold) -> tuple[tuple[int, int, int], ...]:
     found = []
     for task, attempt in sorted(fold.ledger.cancelled - fold.ledger.revoked):
         array, _position = fold.ledger.current[task]
-        view = fold.finally_view if task < 0 else fold.views[task]
+        view = fold.view_of(task)
         if array.submission != "submitted" and array.attempt_of(task) == attempt and view is not None and not view.is_claimed:
             found.append((array.number, task, attempt))
     return tuple(found)
 
 
-def _plan(fold: Fold, policy: Policy, tasks: Sequence[int], request: Request) -> Iterator[PlanArray]:
+def packing_of(policy: Policy, request: Request, tasks: int) -> Packing:
+    """How so many tasks with one request share elements. With ``auto`` there are no more elements than the site has queued at once."""
+    limits = [ceiling.limit for ceiling in policy.ceilings if ceiling.bears_on(request)]
+    if not policy.as_single_jobs:
+        limits.append(policy.max_array_size)
+    most_elements = max(1, min(limits)) if limits else None
+    return choose_packing(policy.tasks_per_job, policy.parallel, request, tasks=tasks, most_elements=most_elements)
+
+
+def _plan(fold: Fold, policy: Policy, tasks: Sequence[int], request: Request, packing: Packing) -> Iterator[PlanArray]:
     """Tasks with one request, cut to the site's array size, in their order."""
-    size = 1 if policy.as_single_jobs else max(1, policy.max_array_size)
+    size = (1 if policy.as_single_jobs else max(1, policy.max_array_size)) * packing.tasks_per_element
     for start in range(0, len(tasks), size):
         part = tuple(tasks[start : start + size])
         attempts = {task: fold.views[task].attempt + 1 for task in part if fold.views[task].attempt}
-        yield PlanArray(kind="tasks", tasks=part, attempts=attempts, request=request)
+        yield PlanArray(kind="tasks", tasks=part, attempts=attempts, request=request, packing=packing.within(len(part)))
 
 
 def _finally(fold: Fold, policy: Policy, ready: Sequence[int], request_of: Callable[[int], Request]) -> list[Action]:

@@ -22,6 +22,7 @@ BROKEN_REASONS = {
     1: "its commands were edited after submit",
     2: "its folder or files could not be written",
     3: "its working directory is not there",
+    4: "fewer GPUs were granted than asked for, or nobody says which (its log names them)",
 }
 SIGKILL = 9
 MOST_FORGOTTEN = 2
@@ -69,6 +70,9 @@ class TaskView:
     job: str | None = None
     array: int | None = None
     element: int | None = None
+    position: int | None = (
+        None  # its place in the array's list of tasks; where tasks share an element, not the element's number
+    )
     is_final: bool = True  # False: ended, but the scheduler's word on how is still awaited
     is_gone: bool = False  # a successful live query did not know its element
     is_claimed: bool = False  # the attempt has an owner: an element, or hpcsweep, which revoked it
@@ -77,7 +81,9 @@ class TaskView:
     is_held: bool = False
     is_wanted: bool = False  # `resubmit` asked for another attempt
     is_record_gone: bool = False  # nothing of it runs, and its record, which says how it ended, is not there any more
-    is_returned: bool = False  # its element came and went without starting it: too many tasks had failed, or not all were ready
+    is_returned: bool = (
+        False  # its element came and went without starting it: no time was left, too many had failed, not all were ready
+    )
     is_forgotten: bool = False  # it never started, and the scheduler that had it has no trace of it
 
     @property
@@ -99,6 +105,10 @@ class Fold:
         self.views = [self.view(task) for task in range(total)]
         self.finally_view = self.view(FINALLY) if FINALLY in ledger.current else None
 
+    def view_of(self, task: int) -> TaskView | None:
+        """How a task stands, or the command after them all; None when that was never planned."""
+        return self.finally_view if task == FINALLY else self.views[task]
+
     def view(self, task: int) -> TaskView:
         """The state of one task."""
         ledger = self.ledger
@@ -118,7 +128,8 @@ class Fold:
             return replace(view, is_wanted=True)
         return view  # a task whose own record of success came after the wish is never run again
 
-    def _of_attempt(self, array: Array, task: int, element: int, attempt: int, record: Record | None) -> TaskView:
+    def _of_attempt(self, array: Array, task: int, position: int, attempt: int, record: Record | None) -> TaskView:
+        element = array.element_of(position)
         base = TaskView(
             index=task,
             state=State.UNKNOWN,
@@ -126,23 +137,24 @@ class Fold:
             job=self.evidence.owners.get(array.number, {}).get(element) or array.job_of(element),
             array=array.number,
             element=element,
+            position=position,
             is_claimed=record is not None and (record.claimed or record.outcome is not None),
             is_begun=record is not None and (record.running or record.lost or record.outcome is not None),
         )
         if record is not None and record.outcome is not None:
-            return self._from_outcome(base, array, element, record)
+            return self._from_outcome(base, array, position, record)
         if array.is_found or (array.number in self.evidence.unread and array.submission != "planned"):
-            return self._without_records(base, array, element)
+            return self._without_records(base, array, position)
         is_started = record is not None and (record.running or record.claimed) and (task, attempt) not in self.ledger.revoked
-        ended = array.seen.get(element)
+        ended = array.seen.get(position)
         if ended is not None and (array.number, element) not in self._live:  # somebody may have had it requeued
-            return self._from_end(base, ended, "journal", is_started=is_started)
+            return self._from_end(base, array, ended, "journal", is_started=is_started)
         if record is not None and record.lost:
             return replace(base, state=State.LOST, reason="given up: it ended without a record", source="task")
-        if element in array.returned and not is_started:
-            return self._returned(base)
+        if position in array.returned and not is_started:
+            return self._returned(base, array)
         if (task, attempt) in self.ledger.revoked:
-            return self._never_started(base, "revoked before it started")
+            return self._never_started(base, array, "revoked before it started")
         if not is_started and array.submission != "submitted" and (array.part is None or element in array.part):
             return self._unsubmitted(base, array, element)
         if not is_started and element in array.forgotten and self.evidence.live is None:
@@ -151,17 +163,18 @@ class Fold:
             # Every task of it had said, or the journal, how it ended: an end that is not there now was taken away.
             reason = f"its record is gone from {_events_name(array)}: it had ended, and nobody knows how"
             return replace(base, reason=reason, is_record_gone=True)
-        return self._from_scheduler(base, array, element, is_started=is_started)
+        return self._from_scheduler(base, array, position, is_started=is_started)
 
-    def _without_records(self, base: TaskView, array: Array, element: int) -> TaskView:
+    def _without_records(self, base: TaskView, array: Array, position: int) -> TaskView:
         """Its record cannot be read: what the journal and the live queue say still holds, but nothing may follow from silence."""
-        ended, live = array.seen.get(element), self._live.get((array.number, element))
+        element = array.element_of(position)
+        ended, live = array.seen.get(position), self._live.get((array.number, element))
         if ended is not None:
-            return self._from_end(base, ended, "journal", is_started=True)
+            return self._from_end(base, array, ended, "journal", is_started=True)
         if live is not None and not FACTS[live.state].is_ended:
-            return self._from_live(base, live, is_started=False)
+            return self._from_live(base, array, live, is_started=False)
         if (base.index, base.attempt) in self.ledger.revoked:
-            return self._never_started(base, "revoked before it started")
+            return self._never_started(base, array, "revoked before it started")
         if array.is_found:
             return replace(base, reason=self.ledger.missing[0] if self.ledger.missing else "")
         word = self._history.get((array.number, element))
@@ -177,7 +190,7 @@ class Fold:
     def _unsubmitted(self, base: TaskView, array: Array, element: int) -> TaskView:
         live = self._live.get((array.number, element))
         if live is not None and not FACTS[live.state].is_ended:
-            return self._from_live(base, live, is_started=False)
+            return self._from_live(base, array, live, is_started=False)
         if array.submission in NOT_HANDED_OVER:
             if (base.index, base.attempt) in self.ledger.cancelled:
                 return replace(base, state=State.CANCELLED, reason="cancelled before it was submitted")
@@ -187,7 +200,7 @@ class Fold:
         reason = array.message or "the scheduler has not confirmed it"
         return replace(base, state=State.SUBMITTING, reason=reason)
 
-    def _from_outcome(self, base: TaskView, array: Array, element: int, record: Record) -> TaskView:
+    def _from_outcome(self, base: TaskView, array: Array, position: int, record: Record) -> TaskView:
         """The task's own word. Only an own SIGKILL may still turn out to be the element's out-of-memory."""
         outcome = record.outcome
         if outcome is None:  # the caller looked
@@ -210,15 +223,19 @@ class Fold:
             case "broken":
                 return replace(view, state=State.FAILED, reason=BROKEN_REASONS.get(code, f"could not be started ({code})"))
             case "sig" if code == SIGKILL:
-                return self._from_sigkill(view, array, element)
+                return self._from_sigkill(view, array, position)
             case "sig":
                 return replace(view, state=State.FAILED, signal=code, reason=f"killed by signal {code}")
             case _:
                 return replace(view, state=State.UNKNOWN, reason=f"its record says {outcome.kind!r}, unknown to this version")
 
-    def _from_sigkill(self, view: TaskView, array: Array, element: int) -> TaskView:
-        """A SIGKILL takes its element's OUT_OF_MEMORY, and is not final until the history answered or a grace passed."""
-        word = array.seen.get(element) or self._history.get((array.number, element))
+    def _from_sigkill(self, view: TaskView, array: Array, position: int) -> TaskView:
+        """A SIGKILL takes its element's OUT_OF_MEMORY, and is not final until the history answered or a grace passed.
+
+        Of tasks that share an element the kernel may have chosen more than the one that took too much.
+        """
+        element = array.element_of(position)
+        word = array.seen.get(position) or self._history.get((array.number, element))
         if word is not None and word.state is State.OOM:
             return replace(view, state=State.OOM, signal=SIGKILL, reason="ran out of memory", source="history", node=word.node)
         is_final = array.settled or word is not None or self._is_past_grace(array, element)
@@ -228,16 +245,17 @@ class Fold:
         since = self.evidence.gone_since.get(array.number, {}).get(element)
         return since is not None and self.evidence.now - since >= self.evidence.lost_after_s
 
-    def _from_scheduler(self, base: TaskView, array: Array, element: int, *, is_started: bool) -> TaskView:
-        evidence = self.evidence
+    def _from_scheduler(self, base: TaskView, array: Array, position: int, *, is_started: bool) -> TaskView:
+        evidence, element = self.evidence, array.element_of(position)
         if evidence.live is not None:
             live = self._live.get((array.number, element))
-            if live is not None and live.is_to_come and (base.index, base.attempt) in self.ledger.cancelled:
-                # Nobody can tell the scheduler; when it comes, it finds the marker.
+            is_only_marked = live is not None and (live.is_to_come or (array.packing.is_packed and not is_started))
+            if is_only_marked and (base.index, base.attempt) in self.ledger.cancelled:
+                # Nobody can tell the scheduler, or others share its element; when its turn comes, it finds the marker.
                 return replace(base, state=State.CANCELLED, reason="cancelled before it started", source="scheduler")
             if live is not None and not FACTS[live.state].is_ended:
-                return self._from_live(base, live, is_started=is_started)
-            return self._from_absence(replace(base, is_gone=True), array, element, is_started=is_started)
+                return self._from_live(base, array, live, is_started=is_started)
+            return self._from_absence(replace(base, is_gone=True), array, position, is_started=is_started)
         silent = evidence.live_message or "the scheduler was not asked"
         if is_started:
             return replace(base, state=State.RUNNING, source="task", reason=silent)
@@ -248,7 +266,7 @@ class Fold:
         reason = f"last seen {last.state} {age:.0f} s ago; {silent}"
         return replace(base, source="last seen", age_s=age, node=last.node, reason=reason)
 
-    def _from_live(self, base: TaskView, live: Seen, *, is_started: bool) -> TaskView:
+    def _from_live(self, base: TaskView, array: Array, live: Seen, *, is_started: bool) -> TaskView:
         view = replace(
             base,
             state=live.state,
@@ -259,6 +277,11 @@ class Fold:
             is_blocked=live.is_blocked,
             is_held=live.is_held,
         )
+        if array.packing.is_packed and live.state in (State.RUNNING, State.SUSPENDED):
+            # The scheduler's clock is the element's.
+            view = replace(view, elapsed_s=None)
+            if not is_started:
+                return replace(view, state=State.PENDING, reason="waits for its turn in its element")
         if live.state is State.PENDING:
             if live.is_blocked:
                 cure = (
@@ -275,25 +298,30 @@ class Fold:
             return replace(view, reason=f"the scheduler says {live.raw!r}")
         return view
 
-    def _from_absence(self, base: TaskView, array: Array, element: int, *, is_started: bool) -> TaskView:
+    def _from_absence(self, base: TaskView, array: Array, position: int, *, is_started: bool) -> TaskView:
         """The live query succeeded and does not know the element: it ended. How, only the history or time tells."""
+        element = array.element_of(position)
         word = self._history.get((array.number, element))
         if word is None and array.number in self.evidence.hidden:
             verb = "runs" if is_started else "waits"
             reason = f"this site hides the jobs of others; whether it still {verb} only its owner can see"
             return replace(base, source="task" if is_started else "last seen", reason=reason, is_final=False)
         if not is_started and self._may_have_returned(base, array, element, word):
-            return self._returned(base)
+            return self._returned(base, array)
         if word is not None and FACTS[word.state].is_ended:
+            if not is_started and self._has_left_over(array, element, word):
+                return self._returned(base, array)
             is_sure = word.state not in (State.DONE, State.STOPPED, State.FAILED, State.CANCELLED) or self._is_past_grace(
                 array, element
             )
             if word.state is State.CANCELLED and (base.index, base.attempt) in self.ledger.cancelled:
                 is_sure = True
             if is_sure:
-                return self._from_end(base, word, "history", is_started=is_started)
+                return self._from_end(base, array, word, "history", is_started=is_started)
         elif not is_started and (base.index, base.attempt) in self.ledger.cancelled:
             return replace(base, state=State.CANCELLED, reason="cancelled before it started", source="scheduler")
+        elif not is_started and self._is_past_grace(array, element) and self._has_left_over(array, element):
+            return self._returned(base, array)
         elif not is_started and self._is_forgotten(array, element):
             return self._forgotten(base, array)
         elif self._is_past_grace(array, element):
@@ -349,8 +377,21 @@ class Fold:
         # Nobody saw why it left. Some leave at the very moment of a `release`, and only a `finally` leaves otherwise.
         return (base.index == FINALLY or self.ledger.released_failures > 0) and self._is_past_grace(array, element)
 
-    def _from_end(self, base: TaskView, word: Seen, source: str, *, is_started: bool) -> TaskView:
+    def _has_left_over(self, array: Array, element: int, word: Seen | None = None) -> bool:
+        """Whether what an ended element has not started is to be started elsewhere: several tasks share it, and it began one.
+
+        Who cancelled it meant all of them.
+        """
+        if not array.packing.is_packed or (word is not None and word.state is State.CANCELLED):
+            return False
+        records = self.evidence.events.get(array.number, {})
+        keys = ((task, array.attempt_of(task)) for task in array.tasks_of((element,)))
+        return any(key in records and records[key].claimed and key not in self.ledger.revoked for key in keys)
+
+    def _from_end(self, base: TaskView, array: Array, word: Seen, source: str, *, is_started: bool) -> TaskView:
         """An end that only the scheduler knows. COMPLETED and FAILED without the task's record do not say what the task did."""
+        if not is_started and base.element is not None and self._has_left_over(array, base.element, word):
+            return self._returned(base, array)
         view = replace(base, state=word.state, source=source, node=word.node, elapsed_s=word.elapsed_s, reason=word.reason)
         match word.state:
             case State.LOST:
@@ -373,19 +414,20 @@ class Fold:
                 return replace(view, reason="preempted by another job")
         return view
 
-    def _returned(self, base: TaskView) -> TaskView:
+    def _returned(self, base: TaskView, array: Array) -> TaskView:
         if (base.index, base.attempt) in self.ledger.cancelled:
             return replace(base, state=State.CANCELLED, reason="cancelled before it started")
-        reason = (
-            "left without running: not all tasks were ready for it"
-            if base.index == FINALLY
-            else "held back: too many tasks failed"
-        )
+        if base.index == FINALLY:
+            reason = "left without running: not all tasks were ready for it"
+        elif array.packing.is_packed and not self.evidence.is_held_back:
+            reason = "its element ended before its turn came"
+        else:
+            reason = "held back: too many tasks failed"
         return replace(base, state=State.NEW, reason=reason, is_returned=True)
 
-    def _never_started(self, base: TaskView, reason: str) -> TaskView:
+    def _never_started(self, base: TaskView, array: Array, reason: str) -> TaskView:
         if base.index == FINALLY:
-            return self._returned(base)
+            return self._returned(base, array)
         if (base.index, base.attempt) in self.ledger.cancelled:
             return replace(base, state=State.CANCELLED, reason="cancelled before it started")
         return replace(base, state=State.LOST, reason=reason)

@@ -9,6 +9,7 @@ from typing import Any, Literal
 from hpcsweep.events import FINALLY
 from hpcsweep.jobids import element_id
 from hpcsweep.model import Request
+from hpcsweep.packing import ALONE, Packing
 from hpcsweep.ranges import MOST_NUMBERS, parse_ranges
 from hpcsweep.schedulers.base import Seen
 from hpcsweep.states import State
@@ -21,7 +22,10 @@ NOT_HANDED_OVER = ("planned", "refused", "abandoned")
 
 @dataclass(kw_only=True)
 class Array:
-    """One array as the journal knows it. ``tasks[position]`` is a task index (FINALLY: the command after them)."""
+    """One array as the journal knows it. ``tasks[position]`` is a task index (FINALLY: the command after them).
+
+    Its elements run one position each, or, where they are packed, several that follow one another. ``request`` is per task.
+    """
 
     number: int
     tag: str
@@ -33,6 +37,7 @@ class Array:
     after: tuple[str, ...] = ()  # jobs of others that it has to wait for
     awaits: int | None = None  # `finally`: how many tasks' records its element has to find; None: it need not look
     is_single: bool = False  # a job of its own, not an array with one element
+    packing: Packing = ALONE
     submission: Submission = "planned"
     submitted_at: float = 0.0
     waits_for: tuple[str, ...] = ()  # jobs that the scheduler was told of, this run's own among them
@@ -45,15 +50,24 @@ class Array:
     is_curable: bool = False
     may_exist: bool = False  # one of its submissions got no answer: that another one was refused says nothing about it
     displaced: dict[int, tuple[Array, int]] = field(default_factory=dict)  # task -> what was current before it was planned here
-    seen: dict[int, Seen] = field(default_factory=dict)  # element -> an end that only the scheduler knows
-    returned: set[int] = field(default_factory=set)  # elements that came and went without starting their task
+    seen: dict[int, Seen] = field(default_factory=dict)  # position -> an end that only the scheduler knows
+    returned: set[int] = field(default_factory=set)  # positions whose element came and went without starting their task
     settled: bool = False  # every element's end is recorded: the scheduler need not be asked again
     is_found: bool = False  # the journal has lost it: its folder is all that tells of it
 
     @property
     def size(self) -> int:
         """How many elements it has."""
-        return len(self.tasks)
+        return self.packing.elements(len(self.tasks))
+
+    def element_of(self, position: int) -> int:
+        """Which element runs a position."""
+        return position // self.packing.tasks_per_element
+
+    def tasks_of(self, elements: Iterable[int]) -> list[int]:
+        """The tasks that these elements run."""
+        many = self.packing.tasks_per_element
+        return [task for element in elements for task in self.tasks[element * many : (element + 1) * many]]
 
     @property
     def is_uncertain(self) -> bool:
@@ -315,6 +329,7 @@ def _planned(ledger: Ledger, event: Mapping[str, Any]) -> None:
         after=_texts(event.get("after", [])),
         awaits=_maybe(event, "awaits", int),
         is_single=bool(event.get("single")),
+        packing=_packing(event),
     )
     ledger.arrays[number] = array
     ledger.is_finished = False
@@ -322,6 +337,16 @@ def _planned(ledger: Ledger, event: Mapping[str, Any]) -> None:
     for position, task in enumerate(tasks):
         ledger.current[task] = (array, position)
     ledger.wanted.difference_update(tasks)
+
+
+def _packing(event: Mapping[str, Any]) -> Packing:
+    data = event.get("packing")
+    if data is None:
+        return ALONE
+    packing = Packing(tasks_per_element=_count(data["tasks_per_element"]), parallel=_count(data["parallel"]))
+    if not 1 <= packing.parallel <= packing.tasks_per_element:
+        raise ValueError(f"{data!r} is no packing")
+    return packing
 
 
 def _submitting(ledger: Ledger, event: Mapping[str, Any]) -> None:
@@ -395,7 +420,8 @@ def _uncertain(ledger: Ledger, event: Mapping[str, Any]) -> None:
 
 def _seen(ledger: Ledger, event: Mapping[str, Any]) -> None:
     array = ledger.arrays[event["array"]]
-    elements = tuple(_numbers(event["elements"], array.size))
+    positions = _positions(array, event)
+    elements = tuple(dict.fromkeys(map(array.element_of, positions)))
     try:
         state = State(event["state"])
     except ValueError:
@@ -412,11 +438,17 @@ def _seen(ledger: Ledger, event: Mapping[str, Any]) -> None:
         signal=_maybe(event, "signal", int),
         elapsed_s=_maybe(event, "elapsed_s", int, float),
     )
-    array.seen.update(dict.fromkeys(elements, seen))
+    array.seen.update(dict.fromkeys(positions, seen))
 
 
 def _returned(ledger: Ledger, event: Mapping[str, Any]) -> None:
-    ledger.arrays[event["array"]].returned |= set(_numbers(event["elements"], ledger.arrays[event["array"]].size))
+    array = ledger.arrays[event["array"]]
+    array.returned |= set(_positions(array, event))
+
+
+def _positions(array: Array, event: Mapping[str, Any]) -> list[int]:
+    """The positions that an event is about. Where each has an element of its own, these are named."""
+    return _numbers(event["elements" if "positions" not in event else "positions"], len(array.tasks))
 
 
 def _settled(ledger: Ledger, event: Mapping[str, Any]) -> None:

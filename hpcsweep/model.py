@@ -89,7 +89,8 @@ class Settings:
 
     ``resources`` and ``env`` hold values or texts with ``{{ }}``; ``resources`` is resolved for each task by
     ``sweepfile.resolve_request``. ``template``, ``files`` and ``stdin`` hold file *contents*, read at submit, so that a later
-    edit of the originals changes nothing (``template_path``, ``files_paths`` name them for messages).
+    edit of the originals changes nothing (``template_path``, ``files_paths`` name them for messages). ``gpus_from``: devices, or
+    groups of them (``"1,2"``); or the variable that names what was granted, or ``nvidia-smi``.
     """
 
     name: str
@@ -101,6 +102,9 @@ class Settings:
     scheduler_options: Mapping[str, Mapping[str, Value]] = field(default_factory=dict)
     at_once: int | None = None
     array_mode: Literal["array", "jobs"] = "array"
+    tasks_per_job: int | Literal["auto"] | None = None
+    parallel: int | None = None
+    gpus_from: tuple[str, ...] | str | None = None
     workdir: str = "."
     files: Mapping[str, str] = field(default_factory=dict)
     files_paths: Mapping[str, str] = field(default_factory=dict)

@@ -10,8 +10,9 @@ from hpcsweep.model import Request
 
 @dataclass(frozen=True, kw_only=True)
 class Ceiling:
-    """One limit of the site on what is queued: how many elements more it lets in now, why, and which requests it bears on."""
+    """One limit of the site on what is queued: ``limit`` elements, how many more it lets in now, why, and for which requests."""
 
+    limit: int
     room: int
     reason: str
     bears_on: Callable[[Request], bool] = field(default=lambda _request: True)

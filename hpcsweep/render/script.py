@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from hpcsweep.errors import HpcsweepError
 from hpcsweep.model import Request, Settings
+from hpcsweep.packing import ALONE, Packing, element_request, tasks_per_device
 from hpcsweep.render.container import container_function
 from hpcsweep.render.directives import add_directives
 from hpcsweep.render.facts import RunFacts, resource_facts
@@ -17,6 +19,7 @@ from hpcsweep.render.shared import compile_shared_shell
 
 _PREFIXES = {"slurm": "#SBATCH", "pbs": "#PBS", "torque": "#PBS"}
 _CALL = "hpcsweep_main"
+_MIB = 1024 * 1024
 _BASH = re.compile(r"#!\s*(/\S*/)?(bash|env\s+(-S\s+)?bash)(\s|$)")
 
 
@@ -24,8 +27,8 @@ _BASH = re.compile(r"#!\s*(/\S*/)?(bash|env\s+(-S\s+)?bash)(\s|$)")
 class ScriptFacts:
     """What one array's script is made of, beside the run's settings (docs/design.md, section 6).
 
-    ``names`` are all parameters of the sweep: a script may not use them, and is told so. ``directives`` are the scheduler's
-    lines for the array's request (``Scheduler.directives``).
+    ``names`` are all parameters of the sweep: a script may not use them, and is told so. ``request`` is per task. ``directives``
+    are the scheduler's lines for what an element asks for (``Scheduler.directives``).
     """
 
     run: RunFacts
@@ -40,7 +43,7 @@ class ScriptFacts:
     directives: Sequence[str] = ()
     enforces_time_limit: bool = False
     starts_bare: bool = False  # Scheduler.starts_bare
-    tasks_per_element: int = 1
+    packing: Packing = ALONE
     condition: str = ""
     total: int = 0
     attempts: Mapping[int, int] = field(
@@ -107,6 +110,7 @@ def shared_shell_texts(settings: Settings, facts: ScriptFacts) -> dict[str, str]
 def render_header(settings: Settings, facts: ScriptFacts) -> str:
     """The assignments that the runner reads."""
     run = facts.run
+    element = element_request(facts.request, facts.packing)
     workdir = "task" if settings.workdir == "task" else run.workdir(settings.workdir)
     texts = {
         "version": run.version,
@@ -122,9 +126,9 @@ def render_header(settings: Settings, facts: ScriptFacts) -> str:
     }
     numbers = {
         "positions": facts.positions,
-        "tasks_per_element": facts.tasks_per_element,
+        "tasks_per_element": facts.packing.tasks_per_element,
         "chunk_size": facts.chunk_size,
-        "time_limit_s": facts.request.time_limit_s,
+        "time_limit_s": element.time_limit_s,
         "enforce_time_limit": int(facts.enforces_time_limit),
         "kill_wait_s": facts.kill_wait_s,
         "total": facts.total,
@@ -132,6 +136,9 @@ def render_header(settings: Settings, facts: ScriptFacts) -> str:
     }
     lines = [f"hpcsweep_{name}={quote_always(value)}" for name, value in texts.items()]
     lines += [f"hpcsweep_{name}={'' if number is None else number}" for name, number in numbers.items()]
+    if facts.packing.is_packed:
+        lines += _packing_lines(facts)
+    lines += _gpu_lines(settings, facts.request)
     if facts.watch_s is not None:
         lines.append(f"hpcsweep_watch_s={facts.watch_s}")
     if facts.records_environment:
@@ -139,6 +146,32 @@ def render_header(settings: Settings, facts: ScriptFacts) -> str:
     if facts.attempts:
         lines.append(f"hpcsweep_attempts=({' '.join(f'[{task}]={attempt}' for task, attempt in facts.attempts.items())})")
     return "\n".join([*lines, "hpcsweep_chunk_hashes=(", *(f"  {digest}" for digest in facts.chunk_hashes), ")"])
+
+
+def _packing_lines(facts: ScriptFacts) -> list[str]:
+    """What the runner has to know of each task's share of an element."""
+    request = facts.request
+    numbers = {
+        "parallel": facts.packing.parallel,
+        "task_time_limit_s": request.time_limit_s,
+        "task_cpus": request.cpus,
+        "task_ranks": request.tasks_per_node,
+        "task_memory_mib": -(-request.memory_bytes // _MIB) if request.memory_bytes else None,
+    }
+    return [f"hpcsweep_{name}={number}" for name, number in numbers.items() if number is not None]
+
+
+def _gpu_lines(settings: Settings, request: Request) -> list[str]:
+    """How many GPUs a task has to itself, or how many tasks share one; and where to look for what was granted."""
+    if not request.gpus:
+        return []
+    sharing = tasks_per_device(request.gpus)
+    lines = [f"hpcsweep_tasks_per_gpu={sharing}" if sharing > 1 else f"hpcsweep_gpus_per_task={math.ceil(request.gpus)}"]
+    if isinstance(settings.gpus_from, str):
+        lines.append(f"hpcsweep_gpus_from={quote_always(settings.gpus_from)}")
+    elif settings.gpus_from:
+        lines.append(f"hpcsweep_gpu_groups=({' '.join(map(quote_always, settings.gpus_from))})")
+    return lines
 
 
 def check_script(script: str, source: str) -> None:

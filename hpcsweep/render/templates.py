@@ -30,8 +30,11 @@ def read_template(name: str) -> str:
     return (Path(str(files("hpcsweep"))).parent / "templates" / name).read_text(encoding="utf-8")
 
 
+RUNNER_FILES = ("runner.sh", "packing.sh", "gpus.sh", "environment.sh")
+
+
 @cache
 def read_runner() -> str:
     """The bash functions of the task side, verbatim part of every script."""
     folder = files("hpcsweep") / "runner"
-    return "\n".join((folder / name).read_text(encoding="utf-8") for name in ("runner.sh", "environment.sh"))
+    return "\n".join((folder / name).read_text(encoding="utf-8") for name in RUNNER_FILES)

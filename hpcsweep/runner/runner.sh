@@ -22,18 +22,27 @@ hpcsweep_main() {
   hpcsweep_interrupts=0 hpcsweep_messages=''
   hpcsweep_self=$BASHPID
   hpcsweep_save_shell
+  hpcsweep_set_traps
+  if hpcsweep_find_element && hpcsweep_find_run; then
+    if ((hpcsweep_tasks_per_element > 1)); then
+      hpcsweep_run_pack
+    else
+      hpcsweep_find_gpus
+      hpcsweep_run_position "$hpcsweep_element"
+    fi
+  fi
+  trap - TERM ALRM INT HUP USR1 USR2
+  hpcsweep_restore_shell
+  return "$hpcsweep_status"
+}
+
+hpcsweep_set_traps() {
   trap hpcsweep_on_term TERM
   trap hpcsweep_on_alarm ALRM
   trap 'hpcsweep_pass_on INT' INT
   trap 'hpcsweep_pass_on HUP' HUP
   trap 'hpcsweep_pass_on USR1' USR1
   trap 'hpcsweep_pass_on USR2' USR2
-  if hpcsweep_find_element && hpcsweep_find_run; then
-    hpcsweep_run_position "$hpcsweep_element"
-  fi
-  trap - TERM ALRM INT HUP USR1 USR2
-  hpcsweep_restore_shell
-  return "$hpcsweep_status"
 }
 
 # ---- the shell we were started in ----
@@ -186,6 +195,9 @@ hpcsweep_run_position() {
   elif ! hpcsweep_make_folder; then
     hpcsweep_say "task $hpcsweep_task: its folder $hpcsweep_task_dir could not be written"
     hpcsweep_finish broken 2 1
+  elif [[ -n ${hpcsweep_gpu_problem-} ]]; then
+    printf 'hpcsweep: %s\n' "$hpcsweep_gpu_problem" >>"$hpcsweep_log"
+    hpcsweep_finish broken 4 1
   elif [[ ! -d $hpcsweep_program_dir ]]; then
     hpcsweep_say "task $hpcsweep_task: the working directory $hpcsweep_program_dir is not there"
     hpcsweep_finish broken 3 1
@@ -206,8 +218,12 @@ hpcsweep_hold_back() { # a failure: was it one too many?
 }
 
 hpcsweep_read_chunk() {
-  local IFS='' lines=() file
-  printf -v file '%s/arrays/%s/tasks/%04d.sh' "$hpcsweep_run_dir" "$hpcsweep_array" $((hpcsweep_position / hpcsweep_chunk_size))
+  local IFS='' lines=() file number=$((hpcsweep_position / hpcsweep_chunk_size))
+  if [[ ${hpcsweep_chunk_number-} == "$number" ]]; then # by the shell that this one came of
+    exec {hpcsweep_pipe}<> <(:)
+    return
+  fi
+  printf -v file '%s/arrays/%s/tasks/%04d.sh' "$hpcsweep_run_dir" "$hpcsweep_array" "$number"
   if ! { mapfile lines <"$file"; } 2>/dev/null; then
     hpcsweep_say "the commands in $file could not be read"
     hpcsweep_status=1
@@ -223,6 +239,7 @@ hpcsweep_read_chunk() {
     hpcsweep_status=1
     return 1
   fi
+  hpcsweep_chunk_number=$number
 }
 
 hpcsweep_is_chunk_intact() {
@@ -529,7 +546,11 @@ hpcsweep_child() {
   hpcsweep_restore_locale
   hpcsweep_enter_environment
   local status=0
-  if declare -F hpcsweep_setup >/dev/null; then
+  if [[ -n ${hpcsweep_slot-} ]]; then # it ran once, for all tasks of the element
+    printf %s "$hpcsweep_setup_text"
+    status=$hpcsweep_setup_status
+    hpcsweep_bind
+  elif declare -F hpcsweep_setup >/dev/null; then
     hpcsweep_setup
     status=$?
     trap - DEBUG ERR RETURN
@@ -544,7 +565,7 @@ hpcsweep_child() {
   fi
   hpcsweep_tell started
   [[ ${hpcsweep_records_environment-} != 1 ]] || hpcsweep_record_environment
-  if ! declare -F hpcsweep_teardown >/dev/null; then
+  if [[ -n ${hpcsweep_slot-} ]] || ! declare -F hpcsweep_teardown >/dev/null; then
     hpcsweep_run_program
   fi
   # This shell has to outlive what ends the program.
@@ -575,6 +596,7 @@ hpcsweep_enter_environment() {
     # shellcheck disable=SC1091 # made at submit
     . "$hpcsweep_run_dir/environment.sh"
     hpcsweep_plain_shell
+    hpcsweep_environment_loaded=1
   fi
   [[ -z $job ]] || export HPCSWEEP_JOB=$job HPCSWEEP_ELEMENT=$element
   hpcsweep_export_facts
@@ -585,25 +607,12 @@ hpcsweep_export_facts() {
     HPCSWEEP_TASK_DIR=$hpcsweep_task_dir HPCSWEEP_ATTEMPT=$hpcsweep_attempt HPCSWEEP_RESTART=$hpcsweep_restart \
     HPCSWEEP_POINT=${hpcsweep_point-} PYTHONUNBUFFERED=1
   hpcsweep_export_master
+  [[ -z ${hpcsweep_slot-} ]] || hpcsweep_export_place
   hpcsweep_export_gpus
 }
 
-hpcsweep_export_gpus() { # Torque names what it has granted in a file, a line HOST-gpuN for each, and not always in the environment
-  local line first='' ours='' all='' is_one_host=1
-  [[ -z ${CUDA_VISIBLE_DEVICES+set} && -r ${PBS_GPUFILE-} ]] || return 0
-  while read -r line; do
-    [[ $line =~ ^(.*)-gpu([0-9]+)$ ]] || continue
-    first=${first:-${BASH_REMATCH[1]}}
-    [[ ${BASH_REMATCH[1]} == "$first" ]] || is_one_host=0
-    [[ ${BASH_REMATCH[1]%%.*} != "${hpcsweep_host%%.*}" ]] || ours+=,${BASH_REMATCH[2]}
-    all+=,${BASH_REMATCH[2]}
-  done <"$PBS_GPUFILE"
-  ((!is_one_host)) || ours=$all # whatever the node is called there
-  [[ -z $ours ]] || export CUDA_VISIBLE_DEVICES=${ours:1}
-}
-
 hpcsweep_export_master() { # where the ranks of one task meet
-  local nodes=() character index sum=0
+  local nodes=() character index sum=0 whose=$hpcsweep_job${hpcsweep_slot:+.$hpcsweep_slot}
   if [[ -z ${HPCSWEEP_MASTER_ADDR-} ]]; then
     HPCSWEEP_MASTER_ADDR=localhost
     if [[ $hpcsweep_scheduler == slurm && ${SLURM_JOB_NUM_NODES-1} -gt 1 ]]; then
@@ -614,9 +623,9 @@ hpcsweep_export_master() { # where the ranks of one task meet
       ((${#nodes[@]} < 2)) || HPCSWEEP_MASTER_ADDR=${nodes[0]}
     fi
   fi
-  # The same on all nodes, and another one for each job and element on this one.
-  for ((index = 0; index < ${#hpcsweep_job}; index++)); do
-    printf -v character '%d' "'${hpcsweep_job:index:1}"
+  # The same on all nodes, and another one for each job, element and place on this one.
+  for ((index = 0; index < ${#whose}; index++)); do
+    printf -v character '%d' "'${whose:index:1}"
     sum=$(((sum * 31 + character) % 50000))
   done
   export HPCSWEEP_MASTER_ADDR HPCSWEEP_MASTER_PORT=$((10000 + sum))
@@ -688,7 +697,7 @@ hpcsweep_watch() {
         for moment in $deadline $ends_at; do
           ((now < moment)) || is_due=1
         done
-        if ((is_due)) || hpcsweep_is_token_gone; then kill -ALRM "$hpcsweep_self" 2>/dev/null || break; fi
+        if ((is_due)) || hpcsweep_is_token_gone || { [[ -n ${hpcsweep_slot-} ]] && hpcsweep_is_called_off; }; then kill -ALRM "$hpcsweep_self" 2>/dev/null || break; fi
         ;;
     esac
   done
@@ -709,12 +718,18 @@ hpcsweep_on_alarm() {
   elif hpcsweep_is_token_gone; then
     hpcsweep_verdict=late hpcsweep_verdict_at=$now
     hpcsweep_end_child
+  elif [[ -n ${hpcsweep_slot-} && -z $hpcsweep_verdict ]] && hpcsweep_is_called_off; then
+    hpcsweep_on_term
   fi
   return 0
 }
 
 hpcsweep_on_term() { # rule 4
   ((hpcsweep_interrupts += 1))
+  if [[ $hpcsweep_phase == packing ]]; then
+    hpcsweep_pass_to_keeper TERM
+    return 0
+  fi
   if [[ $hpcsweep_phase == ending || $hpcsweep_verdict =~ ^(cancelled|timeout|late)$ ]]; then return 0; fi
   hpcsweep_now hpcsweep_verdict_at
   hpcsweep_verdict=interrupted
@@ -735,6 +750,7 @@ hpcsweep_is_time_up() { # now: by our own clock; the scheduler's started a littl
 
 hpcsweep_pass_on() { # the signal $1: the program's business, not ours
   ((hpcsweep_interrupts += 1))
+  [[ $hpcsweep_phase != packing ]] || hpcsweep_pass_to_keeper "$1"
   [[ $hpcsweep_phase != running ]] || kill -s "$1" -- "-$hpcsweep_pid" 2>/dev/null
   return 0
 }

@@ -13,10 +13,9 @@ from hpcsweep.errors import HpcsweepError, SchedulerUnreachable
 from hpcsweep.events import FINALLY
 from hpcsweep.fold import Evidence, Fold
 from hpcsweep.ledger import Array
-from hpcsweep.ranges import format_ranges
 from hpcsweep.runs.endings import end_attempts, names_of
 from hpcsweep.runs.facts import make_tag, make_uid
-from hpcsweep.runs.known import record_what_is_known
+from hpcsweep.runs.known import named_positions, record_what_is_known
 from hpcsweep.runs.observe import list_array_events, observe
 from hpcsweep.runs.run import Run
 from hpcsweep.runs.turn import Turn
@@ -151,18 +150,18 @@ def _leave_to_original(turn: Turn, fold: Fold) -> list[int]:
     left = []
     for array in turn.run.ledger.live_arrays():
         records = fold.evidence.events.get(array.number, {})
-        elements = []
-        for element, task in enumerate(array.tasks):
+        positions = []
+        for position, task in enumerate(array.tasks):
             if turn.run.ledger.current.get(task, (None, 0))[0] is not array:
                 continue
             record = records.get((task, array.attempt_of(task)))
-            if element not in array.seen and (record is None or (record.outcome is None and not record.lost)):
-                elements.append(element)
-        if elements:
-            event = {"event": "seen", "array": array.number, "elements": format_ranges(elements)}
+            if position not in array.seen and (record is None or (record.outcome is None and not record.lost)):
+                positions.append(position)
+        if positions:
+            event = {"event": "seen", "array": array.number, **named_positions(array, positions)}
             turn.write({**event, "state": State.LOST.value, "reason": LEFT, "source": "adopt"})
         turn.write({"event": "settled", "array": array.number})
-        left += [task for task in (array.tasks[element] for element in elements) if task != FINALLY]
+        left += [task for task in (array.tasks[position] for position in positions) if task != FINALLY]
     return sorted(left)
 
 
@@ -176,9 +175,9 @@ def _end_unstarted(turn: Turn, fold: Fold, arrays: Iterable[Array]) -> tuple[lis
     never_had: dict[tuple[int, int], bool] = {}
     attempts = []
     for array in arrays:
-        for element, task in enumerate(array.tasks):
+        for position, task in enumerate(array.tasks):
             key = (task, array.attempt_of(task))
-            if ledger.current.get(task, (None, 0))[0] is not array or key in ledger.cancelled or element in array.seen:
+            if ledger.current.get(task, (None, 0))[0] is not array or key in ledger.cancelled or position in array.seen:
                 continue
             view = fold.finally_view if task == FINALLY else fold.views[task]
             never_had[key] = _is_unsubmitted(array) or (view is not None and view.is_forgotten)

@@ -9,7 +9,7 @@ from functools import cached_property
 
 from hpcsweep.decide import (
     CancelDuplicate,
-    CancelElements,
+    CancelTasks,
     Decision,
     EndAttempts,
     HoldArray,
@@ -27,7 +27,7 @@ from hpcsweep.fold import Fold
 from hpcsweep.ledger import Array
 from hpcsweep.model import Request
 from hpcsweep.ranges import format_ranges
-from hpcsweep.runs.cancelling import cancel_elements, mark_elements
+from hpcsweep.runs.cancelling import cancel_elements, mark_tasks
 from hpcsweep.runs.endings import end_attempts, names_of
 from hpcsweep.runs.feed import feeder_request, leave_feeder
 from hpcsweep.runs.known import record_what_is_known
@@ -50,7 +50,7 @@ FIRST_DELAY_S = 120
 class Report:
     """What one ``advance`` did, for the user."""
 
-    submitted: list[tuple[int, str, int]] = field(default_factory=list)  # array, job, elements
+    submitted: list[tuple[int, str, int]] = field(default_factory=list)  # array, job, tasks
     refused: list[tuple[int, Refused]] = field(default_factory=list)
     uncertain: list[tuple[int, str]] = field(default_factory=list)
     waiting: dict[int, str] = field(default_factory=dict)
@@ -139,8 +139,9 @@ class _Act:
                     self.report.notes.append(
                         f"array {array.number:03d} was accepted twice: what waits of job {action.job} is cancelled"
                     )
-                case CancelElements():
-                    errors = cancel_elements(self.turn.run, mark_elements(self.turn.run, self.fold, action.elements))
+                case CancelTasks():
+                    views = [view for task in action.tasks if (view := self.fold.view_of(task)) is not None]
+                    errors = cancel_elements(self.turn.run, mark_tasks(self.turn.run, self.fold, views))
                     self.report.notes += [error.message for error in errors]
                 case HoldArray():
                     array = self.turn.run.ledger.arrays[action.array]
@@ -151,7 +152,7 @@ class _Act:
                     if action.kind == "finally" and (self.report.refused or self.report.uncertain or self._full):
                         self.report.is_more_to_come = True
                         continue  # there is no job yet that it could wait for; the next turn plans it
-                    self._place(action, tasks, len(tasks))
+                    self._place(action, tasks, action.packing.elements(len(tasks)))
 
     def _submit_again(self, array: Array, elements: tuple[int, ...] | None) -> None:
         if array.submission == "planned" and not self.turn.run.paths.array(array.number).script.exists():
@@ -161,32 +162,42 @@ class _Act:
             ledger = self.turn.run.ledger
             tasks = tuple(task for task in array.tasks if task not in ledger.current or task in ledger.wanted)
             attempts = {task: array.attempt_of(task) + ((task, array.attempt_of(task)) in ledger.revoked) for task in tasks}
-            plan = PlanArray(kind=array.kind, tasks=tasks, attempts=attempts, request=array.request, awaits=array.awaits)
+            plan = PlanArray(
+                kind=array.kind,
+                tasks=tasks,
+                attempts=attempts,
+                request=array.request,
+                awaits=array.awaits,
+                packing=array.packing,
+            )
             self._place(plan, tasks, max(1, array.size // 2))
 
     def _place(self, plan: PlanArray, tasks: Sequence[int], piece: int) -> None:
         """Submit a plan; where the site takes only fewer elements at once, in pieces, each half of what would be refused.
 
-        So a few tries fill what room there is, whether or not anybody has told how much that is.
+        So a few tries fill what room there is, whether or not anybody has told how much that is. ``piece`` and all other
+        numbers here are of elements.
         """
+        many = plan.packing.tasks_per_element
         place = (plan.request.account, plan.request.partition, plan.request.qos)
         left = tuple(tasks)
         bound: int | None = None  # so many elements more are known to be too many
         while left and place not in self._full:
-            part = left[: min(piece, self._largest)]
+            part = left[: min(piece, self._largest) * many]
+            size = plan.packing.elements(len(part))
             array = self._plan_array(plan, part)
             answer = self._submit(array)
             if isinstance(answer, Submitted):
                 left = left[len(part) :]
-                bound = bound and bound - len(part)
+                bound = bound and bound - size
             elif not isinstance(answer, Refused) or not self._is_given_back(array, answer):
                 self.report.is_more_to_come |= bool(left[len(part) :])
                 return
             elif answer.limit == "array size":
-                self._largest = len(part) // 2
+                self._largest = size // 2
                 learn_array_size(self.turn.run, self._largest)
             else:
-                bound = len(part)
+                bound = size
                 # Its place would be gone when the rest is filled.
                 self.report.notes += leave_feeder(self.turn, self.fold, delay_s=FIRST_DELAY_S)
                 self._refusal = (array.number, answer)
@@ -253,6 +264,7 @@ class _Act:
                 **({"after": list(array.after)} if array.after else {}),
                 **({} if array.awaits is None else {"awaits": array.awaits}),
                 **({"single": True} if array.is_single else {}),
+                **({"packing": asdict(array.packing)} if array.packing.is_packed else {}),
             }
         )
         self._writer.write(array)
@@ -285,9 +297,10 @@ class _Act:
                 if answer.cluster:
                     event["cluster"] = answer.cluster
                 self.turn.write(event)
-                self.report.submitted.append((array.number, answer.job, len(elements or array.tasks)))
-                for element in range(array.size) if elements is None else elements:
-                    self.report.waiting.pop(array.tasks[element], None)  # it is uncertain no more
+                tasks = array.tasks if elements is None else array.tasks_of(elements)
+                self.report.submitted.append((array.number, answer.job, len(tasks)))
+                for task in tasks:
+                    self.report.waiting.pop(task, None)  # it is uncertain no more
                 if answer.warning:
                     self.report.notes.append(answer.warning)
             case Refused():
@@ -331,6 +344,7 @@ def new_array(run: Run, plan: PlanArray, number: int, after: tuple[str, ...] = (
         planned_at=time.time(),
         after=after,
         awaits=plan.awaits,
+        packing=plan.packing.within(len(plan.tasks)),
         # On this machine an array with one element is as good.
         is_single=run.info["scheduler"] != "local" and (plan.kind == "finally" or run.settings.array_mode == "jobs"),
     )

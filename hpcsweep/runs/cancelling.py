@@ -7,7 +7,7 @@ from collections import Counter
 from collections.abc import Iterable, Mapping
 
 from hpcsweep.errors import HpcsweepError, SchedulerUnreachable
-from hpcsweep.fold import Fold
+from hpcsweep.fold import Fold, TaskView
 from hpcsweep.ledger import Array
 from hpcsweep.model import Completed
 from hpcsweep.runs.run import Run
@@ -22,21 +22,34 @@ MOST_WORDS = 200
 _OUT_OF_REACH = re.compile(r"contact|timed out|refused|not connect|cannot resolve|unknown host", re.IGNORECASE)
 
 
-def mark_elements(run: Run, fold: Fold, by_array: Mapping[int, Iterable[int]]) -> dict[int, list[int] | None]:
-    """Leave the markers for elements of arrays; all of them before the scheduler is told, whatever becomes of its commands.
+def mark_tasks(run: Run, fold: Fold, views: Iterable[TaskView]) -> dict[int, list[int] | None]:
+    """Leave the markers for tasks; all of them before the scheduler is told, whatever becomes of its commands.
 
     Returns:
         What to tell the scheduler: array -> elements. What is left of an array is cancelled whole (None), by one marker and
-        one command, not by one for each of ten thousand elements.
+        one command, not by one for each of ten thousand elements. An element that others share is left alone: the marker
+        is seen there when the task's turn comes, or by the watcher of one that runs.
     """
-    left = Counter(view.array for view in fold.views if FACTS[view.state].is_live)
-    some = {
-        number: None if len(chosen) >= left[number] else chosen
-        for number, chosen in ((number, list(elements)) for number, elements in by_array.items())
-    }
-    for number, elements in some.items():
-        _mark(run, run.ledger.arrays[number], elements)
-    return some
+    by_array: dict[int, list[TaskView]] = {}
+    for view in views:
+        if view.array is not None:
+            by_array.setdefault(view.array, []).append(view)
+    left = [view for view in fold.views if FACTS[view.state].is_live]
+    counts = Counter(view.array for view in left)
+    told: dict[int, list[int] | None] = {}
+    for number, chosen in by_array.items():
+        array = run.ledger.arrays[number]
+        is_whole = len(chosen) >= counts[number]
+        _mark(run, array, None if is_whole else [view.index for view in chosen])
+        if is_whole:
+            told[number] = None
+            continue
+        ours = {view.index for view in chosen} | {task for task, _attempt in run.ledger.cancelled}
+        shared = {view.element for view in left if view.array == number and view.index not in ours}
+        elements = sorted({view.element for view in chosen if view.element is not None} - shared)
+        if elements:
+            told[number] = elements
+    return told
 
 
 def cancel_elements(run: Run, some: Mapping[int, list[int] | None]) -> list[HpcsweepError]:
@@ -69,9 +82,8 @@ def tell(commands: Iterable[Command]) -> None:
             raise _refusal(completed)
 
 
-def _mark(run: Run, array: Array, elements: list[int] | None) -> None:
-    tasks = [array.tasks[element] for element in elements or ()]
-    marked = None if elements is None else [(task, array.attempt_of(task)) for task in tasks]
+def _mark(run: Run, array: Array, tasks: list[int] | None) -> None:
+    marked = None if tasks is None else [(task, array.attempt_of(task)) for task in tasks]
     events = run.paths.array(array.number).events
     if events.exists():  # where it was deleted there is nothing to claim, and only the scheduler can end what runs
         mark_cancel(events, marked)

@@ -11,7 +11,7 @@ from hpcsweep.errors import HpcsweepError, SchedulerUnreachable
 from hpcsweep.events import FINALLY
 from hpcsweep.fold import Fold
 from hpcsweep.ranges import format_ranges
-from hpcsweep.runs.cancelling import cancel_elements, mark_elements, tell
+from hpcsweep.runs.cancelling import cancel_elements, mark_tasks, tell
 from hpcsweep.runs.endings import end_attempts, names_of
 from hpcsweep.runs.feed import live_feeder
 from hpcsweep.runs.known import record_what_is_known
@@ -59,11 +59,7 @@ def cancel(turn: Turn, fold: Fold, tasks: list[int] | None) -> Cancelled:
         if tasks is None:
             event["finally"] = True
         turn.write(event)
-    by_array: dict[int, list[int]] = {}
-    for view in [*live, *([last] if is_last_live and last is not None else [])]:
-        if view.array is not None and view.element is not None:
-            by_array.setdefault(view.array, []).append(view.element)
-    some = mark_elements(run, fold, by_array)
+    some = mark_tasks(run, fold, [*live, *([last] if is_last_live and last is not None else [])])
     unseen = cancelled_unseen(Fold(run.ledger, fold.evidence, run.ledger.total))
     end_attempts(turn, fold, EndAttempts(attempts=unseen, leaves_started=True))
     answers = cancel_elements(run, some)

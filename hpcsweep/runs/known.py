@@ -84,7 +84,7 @@ def _ends(fold: Fold) -> Iterable[dict[str, object]]:
     key: tuple[object, ...]
     for view in _all_views(fold):
         array = fold.ledger.arrays.get(view.array) if view.array is not None else None
-        if array is None or view.element in array.seen or view.element is None:
+        if array is None or view.position in array.seen or view.position is None:
             continue
         if view.source in ("history", "scheduler") and FACTS[view.state].is_ended and view.is_final:
             key = (
@@ -97,22 +97,28 @@ def _ends(fold: Fold) -> Iterable[dict[str, object]]:
                 view.signal,
                 view.elapsed_s,
             )
-            groups.setdefault(key, []).append(view.element)
+            groups.setdefault(key, []).append(view.position)
     names = ("array", "state", "reason", "source", "node", "exit_code", "signal", "elapsed_s")
-    for key, elements in groups.items():
-        yield {"event": "seen", **dict(zip(names, key, strict=True)), "elements": format_ranges(elements)}
+    for key, positions in groups.items():
+        number = int(str(key[0]))
+        yield {"event": "seen", **dict(zip(names, key, strict=True)), **named_positions(fold.ledger.arrays[number], positions)}
 
 
 def _returned(fold: Fold) -> Iterable[dict[str, object]]:
-    """Elements that the runners sent back: kept, because `release` takes their marker away."""
-    elements: dict[int, list[int]] = {}
+    """Tasks that the runners sent back: kept, because `release` takes their marker away."""
+    positions: dict[int, list[int]] = {}
     for view in _all_views(fold):
-        if view.is_returned and view.array is not None and view.element is not None:
-            elements.setdefault(view.array, []).append(view.element)
-    for number, some in elements.items():
+        if view.is_returned and view.array is not None and view.position is not None:
+            positions.setdefault(view.array, []).append(view.position)
+    for number, some in positions.items():
         new = set(some) - fold.ledger.arrays[number].returned
         if new:
-            yield {"event": "returned", "array": number, "elements": format_ranges(new)}
+            yield {"event": "returned", "array": number, **named_positions(fold.ledger.arrays[number], new)}
+
+
+def named_positions(array: Array, positions: Iterable[int]) -> dict[str, str]:
+    """Positions as an event names them; where each has an element of its own, these are named."""
+    return {"positions" if array.packing.is_packed else "elements": format_ranges(positions)}
 
 
 def _settled(run: Run, fold: Fold) -> Iterable[dict[str, object]]:

@@ -166,12 +166,12 @@ def _owners(run: Run, answer: Sequence[Seen], events: Mapping[int, EventTable]) 
         if not array.more_jobs and not jobs.get(array.tag, set()) - {array.job}:
             continue
         folder, table = run.paths.array(array.number).events, events.get(array.number, {})
-        for element, task in enumerate(array.tasks):
+        for position, task in enumerate(array.tasks):
             key = (task, array.attempt_of(task))
             record = table.get(key)
             facts = read_claim(folder, *key) if record is not None and record.claimed else None
             if facts is not None and facts.tag == array.tag and facts.job != REVOKED:
-                owners.setdefault(array.number, {})[element] = facts.job
+                owners.setdefault(array.number, {})[array.element_of(position)] = facts.job
     return owners
 
 

@@ -210,6 +210,8 @@ def as_written(name: str) -> str:
     written = {
         "at_once": "array.at_once",
         "array_mode": "array.mode",
+        "tasks_per_job": "array.tasks_per_job",
+        "parallel": "array.parallel",
         "settle_s": "settle",
         "query_timeout_s": "query_timeout",
         "template_path": "template",

@@ -97,8 +97,8 @@ def _key(request: Request) -> str:
 def _own(fold: Fold) -> Queued:
     """This run's own elements that may be queued."""
     views = fold.views if fold.finally_view is None else [*fold.views, fold.finally_view]
-    live = sum(FACTS[view.state].is_live for view in views)
-    return Queued(tag="", account="", partition="", qos="", elements=live)
+    live = {(view.array, view.element) for view in views if FACTS[view.state].is_live}
+    return Queued(tag="", account="", partition="", qos="", elements=len(live))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -129,18 +129,19 @@ def _ceilings(run: Run, site: SiteLimits, limits: SubmitLimits, queued: Sequence
     ceilings = []
     if site.max_job_count is not None:
         reason = f"limits: the site holds {site.max_job_count} jobs at once; {GO_ON}"
-        ceilings.append(Ceiling(room=site.max_job_count - _count(queued), reason=reason))
+        ceilings.append(Ceiling(limit=site.max_job_count, room=site.max_job_count - _count(queued), reason=reason))
     for association in limits.associations:
         if association.max_submit is not None:
-            room = association.max_submit - _count(queued, account=association.account, partition=association.partition)
-            reason = f"limits: the site lets you queue {association.max_submit} jobs (account {association.account}); {GO_ON}"
-            ceilings.append(Ceiling(room=room, reason=reason, bears_on=of_association(association)))
+            limit = association.max_submit
+            room = limit - _count(queued, account=association.account, partition=association.partition)
+            reason = f"limits: the site lets you queue {limit} jobs (account {association.account}); {GO_ON}"
+            ceilings.append(Ceiling(limit=limit, room=room, reason=reason, bears_on=of_association(association)))
     for qos, limit in limits.qos.items():
         reason = f"limits: the site lets you queue {limit} jobs (qos {qos}); {GO_ON}"
-        ceilings.append(Ceiling(room=limit - _count(queued, qos=qos), reason=reason, bears_on=of_qos(qos)))
+        ceilings.append(Ceiling(limit=limit, room=limit - _count(queued, qos=qos), reason=reason, bears_on=of_qos(qos)))
     for key, limit in _learned(run).items():
         reason = f"limits: the site let you queue no more than {limit} jobs; {GO_ON}"
-        ceilings.append(Ceiling(room=limit - _count(queued), reason=reason, bears_on=of_key(key)))
+        ceilings.append(Ceiling(limit=limit, room=limit - _count(queued), reason=reason, bears_on=of_key(key)))
     return tuple(ceilings)
 
 

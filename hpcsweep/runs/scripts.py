@@ -10,6 +10,7 @@ from hpcsweep._version import __version__
 from hpcsweep.events import FINALLY
 from hpcsweep.ledger import Array
 from hpcsweep.model import Request, Task
+from hpcsweep.packing import element_request
 from hpcsweep.render.chunks import CHUNK_SIZE, chunk_hash, render_chunks
 from hpcsweep.render.facts import RunFacts
 from hpcsweep.render.script import ScriptFacts, render_script, shared_shell_texts
@@ -41,7 +42,7 @@ def run_facts(run: Run) -> RunFacts:
 def array_directives(run: Run, array: Array) -> tuple[str, ...]:
     """The scheduler's directive lines of an array's script."""
     options = run.settings.scheduler_options.get(run.scheduler.name, {})
-    return tuple(run.scheduler.directives(array.request, options))
+    return tuple(run.scheduler.directives(element_request(array.request, array.packing), options))
 
 
 class ArrayWriter:
@@ -81,7 +82,8 @@ class ArrayWriter:
             run=self._facts,
             tag=array.tag,
             array=array.number,
-            positions=array.size,
+            positions=len(array.tasks),
+            packing=array.packing,
             chunk_size=CHUNK_SIZE,
             chunk_hashes=[chunk_hash(chunk) for chunk in chunks],
             request=array.request,

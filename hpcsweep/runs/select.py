@@ -77,7 +77,7 @@ def _tasks_of_job(match: re.Match[str], part: str, ledger: Ledger) -> Iterable[i
         raise HpcsweepError(f"{part}: {error}", _HINT) from None
     if elements is None:
         raise HpcsweepError(f"job {name} has no element {named}: its elements are 0-{array.size - 1}")
-    return [array.tasks[element] for element in elements]
+    return array.tasks_of(elements)
 
 
 def parse_states(text: str) -> frozenset[State]:

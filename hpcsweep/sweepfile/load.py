@@ -251,11 +251,7 @@ def _make_settings(  # noqa: PLR0913 - the parts of load_sweep
             "env",
         ):
             fields[KEYS[key].field or key] = value
-    fields |= {
-        ARRAY_KEYS[key].field or key: value
-        for key, value in (values.get("array") or {}).items()
-        if value is not None and key not in ("tasks_per_job", "parallel")
-    }
+    fields |= {ARRAY_KEYS[key].field or key: value for key, value in (values.get("array") or {}).items() if value is not None}
     fields["resources"] = {key: value for key, value in (values.get("resources") or {}).items() if value is not None}
     fields["env"] = {key: value for key, value in (values.get("env") or {}).items() if value is not None}
     fields["scheduler_options"] = {key: values[key] for key in SCHEDULER_KEYS if values.get(key)}

@@ -242,10 +242,42 @@ def _read_group(node: Node, where: Where) -> str | None:
     return value
 
 
-def _one_for_now(node: Node, where: Where) -> int | None:
+_DEVICE = re.compile(r"[A-Za-z0-9][A-Za-z0-9_./:-]*")
+
+
+def _read_gpus_from(node: Node, where: Where) -> tuple[str, ...] | str | None:
+    if isinstance(node, nodes.Sequence):
+        found = tuple(_read_devices(item, where) for item in node.items)
+        devices = [device for group in found for device in group.split(",")]
+        if not found:
+            where.wrong(node, "no GPUs are named", 'write them as [0, 1], or in groups: ["0,1", "2,3"]')
+        for device in sorted({device for device in devices if device and devices.count(device) > 1}):
+            where.wrong(node, f"the GPU `{device}` is named twice", "two tasks would get it")
+        return found
+    value = read_text(node, where)
+    if value is not None and value != "nvidia-smi" and not _ENV_NAME.fullmatch(value):
+        where.expected(node, "a variable's name, `nvidia-smi`, or a list of GPUs", "gpus_from: [0, 1, 2, 3]")
+        return None
+    return value
+
+
+def _read_devices(node: Node, where: Where) -> str:
+    """``0``, ``"1,2"``, ``GPU-5ebe9f43``: one device, or a group of them."""
+    written = node.text if isinstance(node, nodes.Scalar) else ""
+    devices = [part.strip() for part in written.split(",")]
+    if not all(_DEVICE.fullmatch(device) for device in devices):
+        where.expected(node, "a GPU's number, its name (GPU-..., MIG-...), or several with commas")
+        return ""
+    return ",".join(devices)
+
+
+def _read_tasks_per_job(node: Node, where: Where) -> int | str | None:
+    if isinstance(node, nodes.Scalar) and node.value == "auto":
+        return "auto"
+    if isinstance(node, nodes.Scalar) and isinstance(node.value, str):
+        where.expected(node, "a whole number from 1, or `auto`")
+        return None
     value: int | None = whole(1).read(node, where)
-    if value is not None and value > 1:
-        where.wrong(node, f"{value} is not yet in this version", "each element runs one task; leave it out")
     return value
 
 
@@ -321,4 +353,8 @@ OBJECTIVE = Kind(read=_read_objective, schema={"type": "string", "pattern": _OBJ
 UMASK = Kind(read=_read_umask, schema={"type": ["string", "integer"]})
 SNAPSHOT = Kind(read=_read_snapshot, schema={"anyOf": [BOOLEAN.schema, _SNAPSHOT_TABLE.schema]})
 GROUP = Kind(read=_read_group, schema={"type": ["string", "integer"]})
-ONE_FOR_NOW = Kind(read=_one_for_now, schema={"const": 1})
+GPUS_FROM = Kind(
+    read=_read_gpus_from,
+    schema={"anyOf": [{"type": "string"}, {"type": "array", "items": {"type": ["string", "integer"]}}]},
+)
+TASKS_PER_JOB = Kind(read=_read_tasks_per_job, schema={"anyOf": [{"type": "integer", "minimum": 1}, {"const": "auto"}]})

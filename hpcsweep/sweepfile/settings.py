@@ -26,11 +26,11 @@ from hpcsweep.sweepfile.setting_kinds import (
     ENV,
     FILE,
     FILES,
+    GPUS_FROM,
     GROUP,
     LINKS,
     NAME,
     OBJECTIVE,
-    ONE_FOR_NOW,
     OPTIONS,
     QSUB_OPTIONS,
     RESOURCE_WORDS,
@@ -38,6 +38,7 @@ from hpcsweep.sweepfile.setting_kinds import (
     SHELL,
     SNAPSHOT,
     STDIN,
+    TASKS_PER_JOB,
     UMASK,
     resources,
 )
@@ -48,8 +49,13 @@ ARRAY_KEYS: dict[str, Key] = {
     "mode": Key(
         kind=one_of("array", "jobs"), help="`jobs` submits single jobs, where a site forbids arrays.", field="array_mode"
     ),
-    "tasks_per_job": Key(kind=ONE_FOR_NOW, help="Tasks in one element. Not yet: only 1."),
-    "parallel": Key(kind=ONE_FOR_NOW, help="Tasks side by side in one element. Not yet: only 1."),
+    "tasks_per_job": Key(
+        kind=TASKS_PER_JOB,
+        help="So many tasks in one element (default: `parallel`); auto: what the site's limits and short tasks call for.",
+    ),
+    "parallel": Key(
+        kind=whole(1), help="So many of an element's tasks side by side; each has its own share of cores and GPUs."
+    ),
 }
 
 CONTAINER_KEYS: dict[str, Key] = {
@@ -127,6 +133,10 @@ KEYS: dict[str, Key] = {
         help="Shell text that runs once an element, before its tasks: module load cuda.",
     ),
     "teardown": Key(kind=SHELL, help="Shell text that runs once an element, after its tasks."),
+    "gpus_from": Key(
+        kind=GPUS_FROM,
+        help="How an element finds the GPUs it was granted, where the scheduler does not say: a variable's name, nvidia-smi, or a list.",
+    ),
     "container": Key(kind=table(CONTAINER_KEYS), help="The container that the command runs in."),
     "snapshot": Key(
         kind=SNAPSHOT,
@@ -210,6 +220,12 @@ def read_settings(merged: nodes.Mapping, faults: Faults, *, names: Collection[st
     container = values.get("container")
     if isinstance(container, Mapping) and "image" not in container:
         faults.add(_place_of(merged, "container"), "container: an `image` is missing", "container: {image: x.sif}")
+    array = values.get("array")
+    if isinstance(array, Mapping):
+        many, parallel = array.get("tasks_per_job"), array.get("parallel")
+        if isinstance(many, int) and isinstance(parallel, int) and parallel > many:
+            message = f"array: {parallel} tasks side by side are more than the {many} that an element has (tasks_per_job)"
+            faults.add(_place_of(merged, "array"), message, f"tasks_per_job: {parallel}, or leave tasks_per_job out")
     last = values.get("finally")
     if isinstance(last, Mapping) and "command" not in last:
         faults.add(_place_of(merged, "finally"), "finally: a `command` is missing", "finally: {command: python summary.py}")

@@ -22,7 +22,7 @@ def request_of(task: int) -> Request:
 
 
 def room(number: int, **more) -> Ceiling:
-    return Ceiling(room=number, reason="limits: so it is", **more)
+    return Ceiling(limit=1000, room=number, reason="limits: so it is", **more)
 
 
 def plans(decision) -> list[PlanArray]:

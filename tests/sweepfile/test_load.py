@@ -177,7 +177,6 @@ def test_the_later_set_wins_and_null_takes_away():
         ("space.lr=1", "not changed by --set", "-p lr="),
         ("name", "expected KEY=VALUE", "--set resources.time=1h"),
         ("retry.attempts=3", "not yet", ""),
-        ("array.parallel=3", "not yet", ""),
     ],
 )
 def test_faults_of_set(setting, message, hint):

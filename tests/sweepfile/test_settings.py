@@ -37,7 +37,8 @@ resources: {time: 2h, memory: 8G, cpus: 4, gpus: 1, partition: short, account: l
 slurm: {constraint: a100, exclusive: true, nice: 5}
 pbs: {P: lab, l: {place: "scatter:excl"}, chunk: [bigmem]}
 torque: {l: {qos: high}, chunk: a100}
-array: {at_once: 50, mode: jobs, tasks_per_job: 1, parallel: 1}
+array: {at_once: 50, mode: jobs, tasks_per_job: auto, parallel: 2}
+gpus_from: [0, "1,2"]
 workdir: task
 files: {in/input.nml: decks/input.nml.j2}
 stdin: deck.txt
@@ -87,8 +88,13 @@ def test_keys_of_later_versions_are_refused(key):
     [
         ("pbs: {l: {place: {a: b}}}", "expected a text, a number"),
         ('pbs: {l: {mem: "{{ x }}"}}', "no expressions here"),
-        ("array: {tasks_per_job: 4}", "not yet"),
-        ("array: {parallel: 2}", "not yet"),
+        ("array: {tasks_per_job: 2, parallel: 4}", "4 tasks side by side are more than the 2"),
+        ("array: {tasks_per_job: many}", "a whole number from 1, or `auto`"),
+        ("array: {tasks_per_job: 0}", "a whole number from 1"),
+        ("gpus_from: []", "no GPUs are named"),
+        ("gpus_from: [0, '1,0']", "the GPU `0` is named twice"),
+        ("gpus_from: [0, '1;2']", "a GPU's number, its name"),
+        ("gpus_from: SITE GPUS", "a variable's name, `nvidia-smi`, or a list"),
         ("name: 5", "expected a text, got the number 5"),
         ("name: a/b", "slashes"),
         ("scheduler: lsf", "expected auto, slurm, pbs, torque or local"),
