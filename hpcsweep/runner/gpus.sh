@@ -24,7 +24,12 @@ hpcsweep_find_gpus() { # -> hpcsweep_gpus, hpcsweep_gpu_lists (variable -> list)
     for name in CUDA_VISIBLE_DEVICES ROCR_VISIBLE_DEVICES HIP_VISIBLE_DEVICES GPU_DEVICE_ORDINAL ZE_AFFINITY_MASK; do
       [[ -z ${!name-} ]] || hpcsweep_gpu_lists[$name]=${!name}
     done
-    ((${#hpcsweep_gpu_lists[@]})) || hpcsweep_gpu_lists[CUDA_VISIBLE_DEVICES]=''
+    if [[ -z ${hpcsweep_gpu_lists[$hpcsweep_gpu_source]-} ]]; then # it is said to us alone: programs have to hear it
+      name=CUDA_VISIBLE_DEVICES
+      [[ -n ${CUDA_VISIBLE_DEVICES-} || -z ${HIP_VISIBLE_DEVICES-} ]] || name=HIP_VISIBLE_DEVICES
+      [[ -n ${CUDA_VISIBLE_DEVICES-} || -z ${ROCR_VISIBLE_DEVICES-} ]] || name=ROCR_VISIBLE_DEVICES
+      hpcsweep_gpu_lists[$name]=''
+    fi
   fi
   [[ -z $hpcsweep_gpu_problem ]] || hpcsweep_say "$hpcsweep_gpu_problem; nothing was run"
 }

@@ -8,6 +8,19 @@
 # A supervisor says in a pipe that its place is free again. One that was killed says nothing, so the keeper looks, too.
 
 hpcsweep_run_pack() {
+  local word text=''
+  hpcsweep_element_pid=$hpcsweep_self hpcsweep_setup_status='' hpcsweep_setup_text='' hpcsweep_tmp=''
+  exec {hpcsweep_news}<> <(:)
+  hpcsweep_await_keeper
+  printf 'end\n' >&"$hpcsweep_news"
+  read -r word hpcsweep_setup_status hpcsweep_tmp <&"$hpcsweep_news"
+  if [[ $word == setup ]]; then # it ended the shell that ran it: another tells the tasks
+    { IFS= read -r -d '' hpcsweep_setup_text <"${hpcsweep_tmp:-/tmp}/setup.$hpcsweep_keeper"; } 2>/dev/null
+    hpcsweep_await_keeper
+  fi
+}
+
+hpcsweep_await_keeper() {
   local before
   set -m
   hpcsweep_keep_pack </dev/null &
@@ -35,8 +48,7 @@ hpcsweep_pass_to_keeper() {
 
 hpcsweep_keep_pack() {
   local name
-  hpcsweep_element_pid=$hpcsweep_self hpcsweep_self=$BASHPID hpcsweep_is_ending=0 hpcsweep_status=0
-  hpcsweep_supervisors=() hpcsweep_setup_status=0 hpcsweep_setup_text=''
+  hpcsweep_self=$BASHPID hpcsweep_is_ending=0 hpcsweep_status=0 hpcsweep_supervisors=()
   trap 'hpcsweep_is_ending=1; hpcsweep_pass_to_supervisors TERM' TERM
   for name in INT HUP USR1 USR2; do
     # shellcheck disable=SC2064 # now
@@ -47,13 +59,15 @@ hpcsweep_keep_pack() {
   hpcsweep_end_position=$((hpcsweep_first_position + hpcsweep_tasks_per_element))
   ((hpcsweep_end_position <= hpcsweep_positions)) || hpcsweep_end_position=$hpcsweep_positions
   exec {hpcsweep_free}<> <(:)
-  hpcsweep_make_tmp
+  [[ -n $hpcsweep_tmp ]] || hpcsweep_make_tmp
   hpcsweep_find_gpus
   hpcsweep_share_cpus
-  if declare -F hpcsweep_setup >/dev/null; then hpcsweep_set_up_pack; fi
+  if [[ -z $hpcsweep_setup_status ]]; then
+    hpcsweep_setup_status=0
+    if declare -F hpcsweep_setup >/dev/null; then hpcsweep_set_up_pack; fi
+  fi
   hpcsweep_give_places
   if declare -F hpcsweep_teardown >/dev/null && ((hpcsweep_setup_status == 0 && !hpcsweep_is_ending)); then hpcsweep_teardown; fi
-  trap - EXIT
   [[ -z $hpcsweep_tmp ]] || hpcsweep_tool rm -rf -- "$hpcsweep_tmp"
   ((!hpcsweep_is_ending)) || hpcsweep_status=143
   exit "$hpcsweep_status"
@@ -67,13 +81,12 @@ hpcsweep_make_tmp() { # a folder that holds each place's TMPDIR
 hpcsweep_set_up_pack() { # once, for all tasks; what it prints goes to each task's log
   local log=${hpcsweep_tmp:-/tmp}/setup.$hpcsweep_self
   hpcsweep_restore_locale
-  # A setup that calls `exit` ends this very shell: its tasks are told of it all the same.
-  trap 'hpcsweep_end_setup $?; hpcsweep_give_places; exit 1' EXIT
+  # A setup that calls `exit` ends this very shell, in which nothing more can be started then.
+  trap 'hpcsweep_end_setup $?; printf "setup %s %s\n" "$hpcsweep_setup_status" "$hpcsweep_tmp" >&"$hpcsweep_news"' EXIT
   exec {hpcsweep_out}>&1 {hpcsweep_err}>&2 >"$log" 2>&1
   hpcsweep_enter_environment
   hpcsweep_setup
   hpcsweep_end_setup $?
-  trap - EXIT
 }
 
 hpcsweep_end_setup() { # its exit status
@@ -116,7 +129,7 @@ hpcsweep_may_begin() { # the position $1: unless somebody wants the end, or its 
   ((!hpcsweep_is_ending)) && kill -0 "$hpcsweep_element_pid" 2>/dev/null || return
   [[ -z ${hpcsweep_max_failures-} || ! -e $hpcsweep_run_dir/held-back ]] || return
   # What the element itself took, or an earlier task in ending, is not held against the last round: a tenth may be missing.
-  if [[ -n $hpcsweep_ends_at ]] && (($1 > hpcsweep_first_position)); then
+  if [[ -n $hpcsweep_ends_at ]] && (($1 >= hpcsweep_first_position + hpcsweep_parallel)); then
     hpcsweep_now now
     (((hpcsweep_ends_at - now) * 10 >= ${hpcsweep_task_time_limit_s:-60} * 9)) || return
   fi
