@@ -212,6 +212,9 @@ hpcsweep_export_step() { # what `srun` goes by: its share of the job, beside the
   export SLURM_NTASKS=$ranks SLURM_NPROCS=$ranks SLURM_TASKS_PER_NODE=$ranks SLURM_STEP_NUM_TASKS=$ranks
   export SLURM_CPUS_PER_TASK=$cpus SRUN_CPUS_PER_TASK=$cpus SLURM_EXACT=1
   [[ -z ${hpcsweep_task_ranks-} ]] || export SLURM_NTASKS_PER_NODE=$ranks
+  # A step takes all of the job's GPUs unless it is told otherwise; of its own Slurm sees to it that no other step has them.
+  [[ -z ${hpcsweep_gpus_per_task-} ]] || export SLURM_GRES=gpu:$hpcsweep_gpus_per_task
+  [[ -z ${hpcsweep_tasks_per_gpu-} ]] || export SLURM_OVERLAP=1
   [[ -z ${hpcsweep_task_memory_mib-} ]] || export SLURM_MEM_PER_NODE=$hpcsweep_task_memory_mib
 }
 

@@ -9,10 +9,11 @@ from pathlib import Path
 
 from hpcsweep.errors import HpcsweepError
 from hpcsweep.model import Params, Request, Settings, Task
+from hpcsweep.packing import choose_packing, element_request
 from hpcsweep.runs.configuration import configuration_files, host_name
 from hpcsweep.runs.run import meant_here
 from hpcsweep.schedulers import choose, make_scheduler
-from hpcsweep.schedulers.base import Scheduler
+from hpcsweep.schedulers.base import MOST_ELEMENTS, Scheduler
 from hpcsweep.shell import is_installed, run_command
 from hpcsweep.space import Expansion, point_id
 from hpcsweep.sweepfile import Sweep, load_sweep, resolve_request
@@ -139,17 +140,24 @@ def read_sweep_bytes(path: str) -> bytes:
 
 
 def check_requests(scheduler: Scheduler, sweep: Sweep, requests: set[Request], name: str) -> None:
-    """Refuse what the scheduler cannot express, before anything is written.
+    """Refuse what the scheduler cannot express, or tasks cannot share, before anything is written. ``requests`` are per task.
 
     Raises:
         HpcsweepError: with every such option.
     """
-    given = sweep.settings.scheduler_options
+    settings = sweep.settings
+    given = settings.scheduler_options
+    elements = set()
+    for request in requests:
+        packing = choose_packing(settings.tasks_per_job, settings.parallel, request, tasks=MOST_ELEMENTS, most_elements=None)
+        if packing.parallel > 1:
+            _check_sharing(sweep, request, name)
+        elements.add(element_request(request, packing))
     # Options for another scheduler are looked at too, so that a sweep that runs here runs there.
     looked_at = {other: make_scheduler(other) for other in given} | {name: scheduler}
     problems = {
         problem.message: (other, problem)
-        for request in requests
+        for request in elements
         for other, its in looked_at.items()
         for problem in its.problems(request, given.get(other, {}))
     }
@@ -160,6 +168,23 @@ def check_requests(scheduler: Scheduler, sweep: Sweep, requests: set[Request], n
             for other, problem in problems.values()
         ]
         raise HpcsweepError("\n".join(lines))
+
+
+def _check_sharing(sweep: Sweep, request: Request, scheduler: str) -> None:
+    """Refuse what several tasks side by side in one element cannot have.
+
+    Raises:
+        HpcsweepError: with the setting.
+    """
+    where = sweep.origins.get("array.parallel") or sweep.origins.get("array") or sweep.path
+    if (request.nodes or 1) > 1:
+        message = f"{where}: tasks that take {request.nodes} nodes each cannot share an element"
+        raise HpcsweepError(message, "leave `parallel` out; tasks_per_job lets them follow one another in one element")
+    if request.gpus and scheduler == "pbs" and sweep.settings.gpus_from is None:
+        raise HpcsweepError(
+            f"{where}: PBS itself does not tell a job which GPUs it has, so its tasks cannot share them out",
+            "say where the site does, in its profile: gpus_from: CUDA_VISIBLE_DEVICES (a hook sets it), or [0, 1, 2, 3]",
+        )
 
 
 def _origin(sweep: Sweep, scheduler: str, option: str) -> str:

@@ -11,7 +11,7 @@ from itertools import islice
 from pathlib import Path
 from typing import Any
 
-from hpcsweep.decide import policy_of
+from hpcsweep.decide import packing_of, policy_of
 from hpcsweep.model import Params, Request, Task
 from hpcsweep.render.templates import read_runner
 from hpcsweep.runs.advance import array_job
@@ -186,9 +186,15 @@ def shorten_script(script: str) -> str:
 
 
 def _count_arrays(run: Run, requests: Iterable[Counter[Request]]) -> int:
-    """One array for each request, or more of them where the site does not take so many tasks in one."""
+    """One array for each request, or more of them where the site does not take so many elements in one."""
     size = 1 if run.settings.array_mode == "jobs" else site_limits(run).max_array_size
-    return sum(-(-tasks // size) for counted in requests for tasks in counted.values())
+    policy = policy_of(run.settings, max_array_size=size)
+    return sum(
+        -(-packing_of(policy, request, tasks).elements(tasks) // size)
+        for counted in requests
+        for request, tasks in counted.items()
+        if tasks
+    )
 
 
 def flat_settings(data: Mapping[str, Any]) -> Iterator[tuple[str, Any]]:
