@@ -7,10 +7,11 @@ from dataclasses import dataclass, field
 from typing import Literal
 
 from hpcsweep.events import FINALLY
-from hpcsweep.fold import Fold, TaskView, find_duplicates
+from hpcsweep.fold import Fold, TaskView, find_duplicates, is_open, is_over
 from hpcsweep.ledger import Array, Ledger
-from hpcsweep.model import Request, Settings
+from hpcsweep.model import Request, Retry, Settings
 from hpcsweep.packing import ALONE, Packing, choose_packing
+from hpcsweep.retry import Site, find_retries
 from hpcsweep.room import Ceiling, Rooms
 from hpcsweep.states import FACTS, State
 
@@ -34,6 +35,8 @@ class Policy:
     settle_s: float = 360.0
     repeats_refused: bool = False  # also what waiting does not cure: somebody may have mended the cause
     ceilings: Sequence[Ceiling] = ()
+    retry: Retry | None = None
+    site: Site = field(default_factory=Site)
     feeder: Request | None = None  # of a job to be left where something stays to be submitted: it needs room, too
 
 
@@ -104,6 +107,9 @@ class Decision:
     waiting: Mapping[int, str] = field(default_factory=dict)  # task -> why it is not submitted
     is_finished: bool = False
     is_more_to_come: bool = False
+    retries: Mapping[int, str] = field(default_factory=dict)  # task that ended -> how, and that it runs again
+    ends: Mapping[int, str] = field(default_factory=dict)  # task that ended -> how, and why it does not run again
+    may_retry: bool = False  # somebody has to come back when what is live has ended
 
     @property
     def is_submitting(self) -> bool:
@@ -129,6 +135,7 @@ def policy_of(
         as_single_jobs=settings.array_mode == "jobs",
         tasks_per_job=settings.tasks_per_job,
         parallel=settings.parallel,
+        retry=settings.retry,
         max_array_size=max_array_size,
         ceilings=ceilings,
         settle_s=settings.settle_s if settle_s is None else settle_s,
@@ -136,19 +143,11 @@ def policy_of(
     )
 
 
-def is_over(view: TaskView) -> bool:
-    """Nothing more will happen to the task by itself, and its state is final."""
-    return FACTS[view.state].is_ended and view.is_final and not view.is_wanted
-
-
-def is_open(view: TaskView) -> bool:
-    """Whether something may still happen to the task, or become known of it, without anybody's word."""
-    return not view.is_final or (FACTS[view.state].is_live and not view.is_record_gone)
-
-
 def decide(fold: Fold, policy: Policy, request_of: Callable[[int], Request], now: float) -> Decision:
     """What `advance` has to do. ``request_of(task)`` resolves a task's resources (-1: those of the ``finally`` command)."""
     ledger = fold.ledger
+    retries = find_retries(fold, policy.retry, policy.site)
+    fold, request_of = retries.fold, retries.over(request_of)
     ready, waiting = _ready_tasks(fold, policy)
     actions: list[Action] = []
     again = _arrays_to_submit_again(fold, policy, now)
@@ -183,7 +182,17 @@ def decide(fold: Fold, policy: Policy, request_of: Callable[[int], Request], now
         waiting=waiting,
         is_finished=is_finished,
         is_more_to_come=plans.is_short or _is_waiting_for_tasks(fold, policy, ready),
+        retries=retries.words,
+        ends=retries.ends,
+        may_retry=_may_retry(fold, policy),
     )
+
+
+def _may_retry(fold: Fold, policy: Policy) -> bool:
+    """Whether something that runs may have to be run again, without anybody's word."""
+    if policy.retry is None or not policy.retry.rules or fold.ledger.is_held:
+        return False
+    return any(is_open(view) for view in fold.views)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -297,8 +306,8 @@ def failed_canaries(fold: Fold, policy: Policy) -> list[TaskView]:
 
 
 def count_failures(fold: Fold) -> int:
-    """Tasks that ended without success, cancelled ones not counted."""
-    return sum(FACTS[view.state].is_failure for view in fold.views)
+    """Tasks that ended without success, cancelled ones not counted, nor those that run again."""
+    return sum(FACTS[view.state].is_failure and not view.is_wanted for view in fold.views)
 
 
 def is_over_limit(fold: Fold, policy: Policy) -> bool:

@@ -8,6 +8,7 @@ means ended, never how; and because directory listings and histories lag, it mea
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
+from copy import copy
 from dataclasses import dataclass, field, replace
 
 from hpcsweep.events import FINALLY, Record
@@ -104,6 +105,12 @@ class Fold:
         self._traced: dict[int, bool] = {}
         self.views = [self.view(task) for task in range(total)]
         self.finally_view = self.view(FINALLY) if FINALLY in ledger.current else None
+
+    def with_views(self, views: Mapping[int, TaskView]) -> Fold:
+        """The same with some tasks seen otherwise."""
+        changed = copy(self)
+        changed.views = [views.get(view.index, view) for view in self.views]
+        return changed
 
     def view_of(self, task: int) -> TaskView | None:
         """How a task stands, or the command after them all; None when that was never planned."""
@@ -431,6 +438,16 @@ class Fold:
         if (base.index, base.attempt) in self.ledger.cancelled:
             return replace(base, state=State.CANCELLED, reason="cancelled before it started")
         return replace(base, state=State.LOST, reason=reason)
+
+
+def is_over(view: TaskView) -> bool:
+    """Nothing more will happen to the task by itself, and its state is final."""
+    return FACTS[view.state].is_ended and view.is_final and not view.is_wanted
+
+
+def is_open(view: TaskView) -> bool:
+    """Whether something may still happen to the task, or become known of it, without anybody's word."""
+    return not view.is_final or (FACTS[view.state].is_live and not view.is_record_gone)
 
 
 def _how(word: Seen) -> str:

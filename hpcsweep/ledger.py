@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import asdict, dataclass, field, replace
 from typing import Any, Literal
 
 from hpcsweep.events import FINALLY
@@ -143,6 +143,7 @@ class Ledger:
     arrays: dict[int, Array] = field(default_factory=dict)
     current: dict[int, tuple[Array, int]] = field(default_factory=dict)  # task -> its newest array and position there
     wanted: set[int] = field(default_factory=set)  # tasks whose current attempt ended and that shall run again
+    requests: dict[int, Request] = field(default_factory=dict)  # task -> what its next attempt asks for, where that is settled
     cancelled: set[tuple[int, int]] = field(default_factory=set)  # (task, attempt) that somebody asked to cancel
     cancelled_at: float = 0.0  # when that was last asked for
     withdrawn: set[int] = field(default_factory=set)  # tasks cancelled before they were ever submitted
@@ -211,6 +212,13 @@ class Ledger:
             for array, task, key in keys
         )
 
+    def request_of(self, task: int) -> Request | None:
+        """What the next attempt of a task asks for: what was settled for it, or what its last one asked for. None: nobody has said."""
+        if task in self.requests:
+            return self.requests[task]
+        array, _position = self.current.get(task, (None, 0))
+        return None if array is None or array.is_found else array.request
+
     def next_array(self) -> int:
         """The number of the next array."""
         return max(self.arrays, default=0) + 1
@@ -218,11 +226,16 @@ class Ledger:
 
 def request_from_json(data: Mapping[str, Any]) -> Request:
     """The request that a ``planned`` event holds; names of a newer version are passed over."""
-    values = {name: data[name] for name in Request.__dataclass_fields__ if name in data}
+    values = {name: data[name] for name in Request.__dataclass_fields__ if name in data and name != "exclude_nodes"}
     for name, value in values.items():
         if value is not None and (isinstance(value, bool) or not isinstance(value, str if name in _TEXTS else int)):
             raise ValueError(f"{name}: {value!r} is no value for it")
-    return Request(**values)
+    return Request(**values, exclude_nodes=_texts(data.get("exclude_nodes", [])))
+
+
+def request_to_json(request: Request) -> dict[str, Any]:
+    """What ``request_from_json`` reads; what is not asked for is left out."""
+    return {name: value for name, value in asdict(request).items() if value is not None and value != ()}
 
 
 def _created(ledger: Ledger, event: Mapping[str, Any]) -> None:
@@ -337,6 +350,8 @@ def _planned(ledger: Ledger, event: Mapping[str, Any]) -> None:
     for position, task in enumerate(tasks):
         ledger.current[task] = (array, position)
     ledger.wanted.difference_update(tasks)
+    for task in tasks:
+        ledger.requests.pop(task, None)
 
 
 def _packing(event: Mapping[str, Any]) -> Packing:
@@ -404,6 +419,8 @@ def _abandoned(ledger: Ledger, event: Mapping[str, Any]) -> None:
         key = (task, array.attempt_of(task))
         if ledger.current.get(task, (None, 0))[0] is not array or key in ledger.cancelled:
             continue
+        if task != FINALLY:
+            ledger.requests[task] = array.request
         if key in ledger.revoked:
             ledger.wanted.add(task)  # that attempt is over, and the next one has another number
         elif task in array.displaced:
@@ -492,6 +509,9 @@ def _resubmit(ledger: Ledger, event: Mapping[str, Any]) -> None:
         tasks.add(FINALLY)
     ledger.wanted |= {task for task in tasks if task in ledger.current}
     ledger.is_finished = False
+    if "request" in event:
+        request = request_from_json(event["request"])
+        ledger.requests.update(dict.fromkeys(tasks - {FINALLY}, request))
 
 
 def _revoked(ledger: Ledger, event: Mapping[str, Any]) -> None:

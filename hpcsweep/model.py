@@ -40,6 +40,7 @@ class Request:
     account: str | None = None
     qos: str | None = None
     tmp_bytes: int | None = None
+    exclude_nodes: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -59,6 +60,37 @@ class Finally:
     command: str | tuple[str, ...]
     when: Literal["done", "ended"] = "done"
     resources: Mapping[str, Value] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Change:
+    """How an amount (bytes or seconds) changes from attempt to attempt: ``x2``, ``+4G`` or ``16G``."""
+
+    how: Literal["times", "plus", "set"]
+    amount: float
+
+
+@dataclass(frozen=True, kw_only=True)
+class RetryRule:
+    """What the next attempt asks for after one of the ends; without a change the same as the last one."""
+
+    memory: Change | None = None
+    time: Change | None = None
+    memory_up_to_bytes: int | None = None
+    time_up_to_s: int | None = None
+
+    @property
+    def is_changing(self) -> bool:
+        """Whether the same request would be of no use."""
+        return self.memory is not None or self.time is not None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Retry:
+    """``retry:`` of the sweep file. ``rules``: by the state that a task ended in; ``attempts``: the most of them in all."""
+
+    rules: Mapping[str, RetryRule] = field(default_factory=dict)
+    attempts: int = 3
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -120,6 +152,7 @@ class Settings:
     replicates: tuple[str, ...] = ()
     canary: int = 0
     max_failures: int | None = None
+    retry: Retry | None = None
     finally_: Finally | None = None
     snapshot: Snapshot | None = None
     runs_dir: str = "runs"

@@ -171,22 +171,35 @@ class Run:
                 raise HpcsweepError(f"{now} after {timeout:g} s", "it goes on: wait again, or run.cancel()")
             time.sleep(watch.interval_s if left_s is None else min(watch.interval_s, left_s))
 
-    def resubmit(self, *, state: str | Iterable[str] | None = None, tasks: Tasks | None = None) -> list[int]:
+    def resubmit(
+        self, *, state: str | Iterable[str] | None = None, tasks: Tasks | None = None, **resources: str | float
+    ) -> list[int]:
         """Run again what did not work: never what is done, pending or running. The tasks that run again.
 
         Args:
             state: only tasks in these states, ``"failed,timeout"``; cancelled ones only when they are named.
             tasks: only these.
+            resources: what differs from the last attempt: ``memory="x2"`` (or ``"+4G"``, ``"16G"``), ``time="4h"``, ``cpus=8``,
+                ``gpus``, ``gpu_type``, ``partition``, ``account``, ``qos``, ``tmp``, ``exclude_node="node07"``.
 
         Raises:
             HpcsweepError: the scheduler refused it, or another command holds the run.
+            TypeError: a resource that there is not.
         """
         from hpcsweep.runs.advance import advance  # noqa: PLC0415 - only those who submit need it
         from hpcsweep.runs.control import mark_resubmit  # noqa: PLC0415
+        from hpcsweep.runs.resubmit import CHANGED_KEYS, parse_wish, wished_requests  # noqa: PLC0415
         from hpcsweep.runs.select import is_finally_to_resubmit  # noqa: PLC0415
         from hpcsweep.runs.turn import open_turn  # noqa: PLC0415
         from hpcsweep.runs.unsettled import raise_unsettled  # noqa: PLC0415
 
+        unknown = sorted(resources.keys() - {*CHANGED_KEYS, "memory", "time", "exclude_node"})
+        if unknown:
+            raise TypeError(f"resubmit() has no resource {', '.join(unknown)}")
+        texts = {name: None if name not in resources else str(resources[name]) for name in ("memory", "time")}
+        excluded = [str(resources["exclude_node"])] if "exclude_node" in resources else []
+        given = {key: resources[key] for key in CHANGED_KEYS if key in resources}
+        wish = parse_wish(memory=texts["memory"], time=texts["time"], exclude_nodes=excluded, given=given)
         states = None if state is None else parse_states(state if isinstance(state, str) else ",".join(state))
         chosen = None if tasks is None else self._indices(tasks)
         with open_turn(self._opened, wait_s=LOCK_WAIT_S, command="resubmit") as turn:
@@ -194,7 +207,8 @@ class Run:
             again = tasks_to_resubmit(fold, states, chosen)
             if not again and not (chosen is None and is_finally_to_resubmit(fold, states)):
                 return []
-            mark_resubmit(turn, fold, again)
+            requests = wished_requests(self._opened, again, wish)
+            mark_resubmit(turn, fold, again, {task: new for task, (_, new) in requests.items()})
             report = advance(turn)
         raise_unsettled(self._opened, report)
         return again

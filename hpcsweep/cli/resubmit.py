@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import argparse
+from collections.abc import Mapping, Sequence
 
 from hpcsweep import output
 from hpcsweep.cli import options
 from hpcsweep.cli.changing import tell_report, turn_of
 from hpcsweep.errors import SchedulerUnreachable
+from hpcsweep.model import Request
 from hpcsweep.runs.advance import advance
 from hpcsweep.runs.control import mark_resubmit
 from hpcsweep.runs.observe import observe
+from hpcsweep.runs.resubmit import describe_request, parse_wish, wished_requests
 from hpcsweep.runs.run import open_run
 from hpcsweep.runs.select import is_finally_to_resubmit, parse_states, parse_tasks, tasks_to_resubmit
 from hpcsweep.runs.unsettled import raise_unsettled
@@ -24,12 +27,38 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--state", metavar="LIST", help="only tasks in these states: failed,timeout (cancelled ones only when asked)"
     )
     options.add_tasks(parser, "only these tasks")
-    parser.add_argument("--dry-run", action="store_true", help="say which tasks, and do nothing")
+    parser.add_argument("--memory", metavar="M", help="with other memory than the last attempt's: x2, +4G or 16G")
+    parser.add_argument("--time", metavar="T", help="with another time limit: x2, +1h or 4h")
+    parser.add_argument("--cpus", metavar="N", help="with other cores")
+    parser.add_argument("--gpus", metavar="N", help="with other GPUs")
+    parser.add_argument("--partition", metavar="NAME", help="in another partition (queue)")
+    parser.add_argument("--account", metavar="NAME", help="on another account")
+    parser.add_argument("--qos", metavar="NAME", help="with another quality of service")
+    parser.add_argument(
+        "--exclude-node", metavar="NODES", action="append", default=[], help="not on these nodes: node07,node[11-12] (Slurm)"
+    )
+    parser.add_argument(
+        "--dry-run", action="store_true", help="say which tasks, with their old and new requests, and do nothing"
+    )
     options.add_wait_lock(parser)
 
 
-def run(run: str | None, runs_dir: str | None, state: str | None, tasks: str | None, wait_lock: float, *, dry_run: bool) -> int:
+def run(
+    run: str | None,
+    runs_dir: str | None,
+    state: str | None,
+    tasks: str | None,
+    wait_lock: float,
+    *,
+    dry_run: bool,
+    memory: str | None = None,
+    time: str | None = None,
+    exclude_node: Sequence[str] = (),
+    **resources: str | None,
+) -> int:
     """Mark the tasks and advance; 0 also when there is nothing to run again."""
+    given = {key: value for key, value in resources.items() if value is not None}
+    wish = parse_wish(memory=memory, time=time, exclude_nodes=exclude_node, given=given)
     opened = open_run(runs_dir, run)
     states = parse_states(state) if state is not None else None
     chosen = parse_tasks(tasks, opened.ledger) if tasks is not None else None
@@ -49,13 +78,23 @@ def run(run: str | None, runs_dir: str | None, state: str | None, tasks: str | N
             if fold.evidence.live_message:
                 raise SchedulerUnreachable(f"the scheduler did not answer: {fold.evidence.live_message}", "try again later")
             return 0
+        requests = wished_requests(opened, again, wish)
         what = f"{len(again)}: {output.tasks_words(again, 2000)}" if again else "the command after the tasks"
         if dry_run:
             output.say(f"{opened.name}: would run again {what}")
+            for (last, new), some in _by_request(requests).items():
+                output.say(f"  {output.tasks_words(some)}: {describe_request(last)} -> {describe_request(new)}")
             return 0
-        mark_resubmit(turn, fold, again)
+        mark_resubmit(turn, fold, again, {task: new for task, (_, new) in requests.items()})
         report = advance(turn)
     output.say(f"{opened.name}: runs again {what}")
     tell_report(opened, report)
     raise_unsettled(opened, report)
     return 0
+
+
+def _by_request(requests: Mapping[int, tuple[Request, Request]]) -> dict[tuple[Request, Request], list[int]]:
+    groups: dict[tuple[Request, Request], list[int]] = {}
+    for task, pair in requests.items():
+        groups.setdefault(pair, []).append(task)
+    return groups

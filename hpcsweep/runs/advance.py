@@ -24,14 +24,14 @@ from hpcsweep.decide import (
 from hpcsweep.errors import HpcsweepError, SchedulerUnreachable
 from hpcsweep.events import ARRAY_CANCEL
 from hpcsweep.fold import Fold
-from hpcsweep.ledger import Array
+from hpcsweep.ledger import Array, request_to_json
 from hpcsweep.model import Request
 from hpcsweep.ranges import format_ranges
 from hpcsweep.runs.cancelling import cancel_elements, mark_tasks
 from hpcsweep.runs.endings import end_attempts, names_of
 from hpcsweep.runs.feed import feeder_request, leave_feeder
 from hpcsweep.runs.known import record_what_is_known
-from hpcsweep.runs.limits import learn_array_size, site_limits
+from hpcsweep.runs.limits import learn_array_size, retry_site, site_limits
 from hpcsweep.runs.observe import list_array_events, observe
 from hpcsweep.runs.room import GO_ON, ask_ceilings, learn_room
 from hpcsweep.runs.run import Run
@@ -87,6 +87,7 @@ def advance(
         settle_s=run.settle_s if settle_s is None else settle_s,
         repeats_refused=is_by_hand,
     )
+    policy = replace(policy, site=retry_site(run, fold, asks=True))
     decision = decide(fold, policy, run.request_of, time.time())
     if decision.is_submitting and not fold.evidence.live_message:
         # Only who submits has to know how much the site lets in.
@@ -97,7 +98,7 @@ def advance(
         return report  # the scheduler is silent: whatever was to be done is done by the next turn
     fence_abandoned(run)
     _Act(turn=turn, policy=policy, report=report, fold=fold, after=after).carry_out(decision)
-    if report.is_more_to_come and not report.uncertain:
+    if (report.is_more_to_come or decision.may_retry) and not report.uncertain:
         report.notes += leave_feeder(turn, fold)
     if decision.is_finished and not run.ledger.is_finished:
         counts: dict[str, int] = {}
@@ -260,7 +261,7 @@ class _Act:
                 "kind": action.kind,
                 **names_of(tasks),
                 "attempts": {str(attempt): names_of(some)["tasks"] for attempt, some in by_attempt.items()},
-                "request": {name: value for name, value in asdict(action.request).items() if value is not None},
+                "request": request_to_json(action.request),
                 **({"after": list(array.after)} if array.after else {}),
                 **({} if array.awaits is None else {"awaits": array.awaits}),
                 **({"single": True} if array.is_single else {}),

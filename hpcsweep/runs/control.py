@@ -2,15 +2,25 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Literal
 
-from hpcsweep.decide import EndAttempts, cancelled_unseen, count_failures, failed_canaries, is_over_limit, policy_of
+from hpcsweep.decide import (
+    EndAttempts,
+    cancelled_unseen,
+    count_failures,
+    failed_canaries,
+    is_over_limit,
+    policy_of,
+)
 from hpcsweep.errors import HpcsweepError, SchedulerUnreachable
 from hpcsweep.events import FINALLY
 from hpcsweep.fold import Fold
+from hpcsweep.ledger import request_to_json
+from hpcsweep.model import Request
 from hpcsweep.ranges import format_ranges
+from hpcsweep.retry import find_retries
 from hpcsweep.runs.cancelling import cancel_elements, mark_tasks, tell
 from hpcsweep.runs.endings import end_attempts, names_of
 from hpcsweep.runs.feed import live_feeder
@@ -31,11 +41,21 @@ class Cancelled:
     ended: list[int] = field(default_factory=list)  # had ended before
 
 
-def mark_resubmit(turn: Turn, fold: Fold, tasks: Iterable[int]) -> None:
-    """Write that these tasks shall have another attempt, and with them the command after them, if it has begun already."""
+def mark_resubmit(turn: Turn, fold: Fold, tasks: Iterable[int], requests: Mapping[int, Request] | None = None) -> None:
+    """Write that these tasks shall have another attempt, and with them the command after them, if it has begun already.
+
+    ``requests``: what they ask for, where that is not what they asked for last.
+    """
     last = fold.finally_view
-    names = [*tasks, *([FINALLY] if last is not None and last.is_begun else [])]
-    turn.write({"event": "resubmit", **names_of(names)})
+    groups: dict[Request | None, list[int]] = {}
+    for task in [*tasks, *([FINALLY] if last is not None and last.is_begun else [])]:
+        groups.setdefault((requests or {}).get(task), []).append(task)
+    turn.write(
+        *(
+            {"event": "resubmit", **names_of(some), **({} if request is None else {"request": request_to_json(request)})}
+            for request, some in groups.items()
+        )
+    )
 
 
 def cancel(turn: Turn, fold: Fold, tasks: list[int] | None) -> Cancelled:
@@ -111,6 +131,7 @@ def set_hold(turn: Turn, action: Literal["hold", "release"]) -> int:
 def _release(turn: Turn, fold: Fold) -> None:
     """Undo a hold; go on after a failed canary or too many failures, where there was no hold or these have come too."""
     run, policy = turn.run, policy_of(turn.run.settings)
+    fold = find_retries(fold, policy.retry, policy.site).fold
     was_held = run.ledger.is_held
     event: dict[str, object] = {"event": "released", "canary": not was_held or bool(failed_canaries(fold, policy))}
     if is_over_limit(fold, policy) or not was_held:

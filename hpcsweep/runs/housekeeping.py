@@ -12,9 +12,8 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
-from hpcsweep.decide import is_open
 from hpcsweep.errors import HpcsweepError
-from hpcsweep.fold import Evidence, Fold
+from hpcsweep.fold import Evidence, Fold, is_open
 from hpcsweep.runs.observe import look_into_events, observe
 from hpcsweep.runs.run import Run
 from hpcsweep.store import list_runs

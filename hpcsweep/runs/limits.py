@@ -8,9 +8,12 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+from hpcsweep.fold import Fold
+from hpcsweep.retry import Site
 from hpcsweep.runs.run import Run
 from hpcsweep.schedulers.base import NoAnswer
 from hpcsweep.shell import run_command
+from hpcsweep.states import State
 from hpcsweep.store import cache
 
 A_DAY_S = 86_400.0
@@ -75,6 +78,38 @@ def _smaller_arrays(run: Run, limits: SiteLimits) -> SiteLimits:
     if not isinstance(learned, int):
         return limits
     return SiteLimits(**{**asdict(limits), "max_array_size": min(limits.max_array_size, learned)})
+
+
+def retry_site(run: Run, fold: Fold, *, asks: bool) -> Site:
+    """What of the site bears on further attempts."""
+    return Site(longest_s=_partition_limits(run, fold, asks=asks), excludes_nodes=run.scheduler.excludes_nodes)
+
+
+def _partition_limits(run: Run, fold: Fold, *, asks: bool) -> dict[str | None, int]:
+    """The longest time limit of each partition, seconds (None: of the default one), where a task is to have a longer one than before.
+
+    Asked once a day, and not at all without ``asks``: then what is known counts.
+    """
+    rule = None if run.settings.retry is None else run.settings.retry.rules.get(State.TIMEOUT.value)
+    if rule is None or rule.time is None or not any(view.state is State.TIMEOUT for view in fold.views):
+        return {}
+    now = time.time()
+    known = cache.get(run.paths, "partitions", max_age_s=A_DAY_S, now=now)
+    if known is None and asks:
+        commands = run.scheduler.queues_cmds()
+        answer = run.scheduler.parse_queues(
+            [run_command(command, timeout_s=run.settings.query_timeout_s) for command in commands]
+        )
+        if isinstance(answer, NoAnswer):
+            return {}
+        known = [(queue.name, queue.is_default, queue.time_limit_s) for queue in answer if queue.time_limit_s is not None]
+        cache.put(run.paths, "partitions", known, now=now)
+    limits: dict[str | None, int] = {}
+    for name, is_default, limit_s in known or ():
+        limits[name] = limit_s
+        if is_default:
+            limits[None] = limit_s
+    return limits
 
 
 def learn_array_size(run: Run, size: int) -> None:

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import time
+from dataclasses import replace
 
 from hpcsweep.decide import Decision, decide, policy_of
 from hpcsweep.errors import HpcsweepError
 from hpcsweep.fold import Fold
 from hpcsweep.model import Request
+from hpcsweep.runs.limits import retry_site
 from hpcsweep.runs.observe import observe
 from hpcsweep.runs.room import known_ceilings
 from hpcsweep.runs.run import Run
@@ -17,7 +19,12 @@ from hpcsweep.runs.status import Status, make_status
 def look(run: Run) -> tuple[Fold, Decision]:
     """What is, and what ``advance`` would do now. The site's limits are not asked for: what is known of them counts."""
     fold = observe(run)
-    policy = policy_of(run.settings, ceilings=known_ceilings(run, fold), settle_s=run.settle_s)
+    policy = policy_of(
+        run.settings,
+        ceilings=known_ceilings(run, fold),
+        settle_s=run.settle_s,
+    )
+    policy = replace(policy, site=retry_site(run, fold, asks=False))
     now = time.time()
     try:
         return fold, decide(fold, policy, run.request_of, now)

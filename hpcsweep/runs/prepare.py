@@ -10,6 +10,7 @@ from pathlib import Path
 from hpcsweep.errors import HpcsweepError
 from hpcsweep.model import Params, Request, Settings, Task
 from hpcsweep.packing import choose_packing, element_request
+from hpcsweep.retry import is_without_base
 from hpcsweep.runs.configuration import configuration_files, host_name
 from hpcsweep.runs.run import meant_here
 from hpcsweep.schedulers import choose, make_scheduler
@@ -150,6 +151,7 @@ def check_requests(scheduler: Scheduler, sweep: Sweep, requests: set[Request], n
     elements = set()
     for request in requests:
         packing = choose_packing(settings.tasks_per_job, settings.parallel, request, tasks=MOST_ELEMENTS, most_elements=None)
+        _check_retry(sweep, request)
         if packing.parallel > 1:
             _check_sharing(sweep, request, name)
         elements.add(element_request(request, packing))
@@ -168,6 +170,23 @@ def check_requests(scheduler: Scheduler, sweep: Sweep, requests: set[Request], n
             for other, problem in problems.values()
         ]
         raise HpcsweepError("\n".join(lines))
+
+
+def _check_retry(sweep: Sweep, request: Request) -> None:
+    """Refuse a rule that could never give a task more than it had.
+
+    Raises:
+        HpcsweepError: with the setting.
+    """
+    retry = sweep.settings.retry
+    for state, rule in retry.rules.items() if retry is not None else ():
+        name = is_without_base(request, rule)
+        if name:
+            where = sweep.origins.get(f"retry.{state}") or sweep.origins.get("retry") or sweep.path
+            raise HpcsweepError(
+                f"{where}: retry.{state} changes the {name}, and the tasks ask for none",
+                f"set resources.{name}, or write the {name} itself instead of a factor",
+            )
 
 
 def _check_sharing(sweep: Sweep, request: Request, scheduler: str) -> None:

@@ -227,7 +227,7 @@ class Run:
         return str(getattr(adoptions[-1], name) if adoptions else self.info[name])
 
     def request_of(self, task: int) -> Request:
-        """The resources of one task, resolved; of the ``finally`` command for -1."""
+        """What the next attempt of a task asks for, resolved; of the ``finally`` command for -1."""
         from hpcsweep.sweepfile import resolve_request  # noqa: PLC0415 - only those who submit need it
 
         if task < 0:
@@ -236,7 +236,8 @@ class Run:
             taken_over = {name: self.settings.resources.get(name) for name in ("account", "partition", "qos")}
             plain = {name: value for name, value in taken_over.items() if value is not None and "{" not in str(value)}
             return resolve_request({**plain, **(last.resources if last else {})}, {}, ())
-        return resolve_request(self.settings.resources, self.tasks[task].params, self.names)
+        settled = self.ledger.request_of(task)
+        return settled or resolve_request(self.settings.resources, self.tasks[task].params, self.names)
 
     def forget_ledger(self) -> None:
         """The journal has grown: read it again at the next use.

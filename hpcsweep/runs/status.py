@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
-from hpcsweep.decide import Decision, is_over
-from hpcsweep.fold import Fold, TaskView
+from hpcsweep.decide import Decision
+from hpcsweep.fold import Fold, TaskView, is_over
 from hpcsweep.ranges import format_ranges
 from hpcsweep.runs.feed import live_feeder
 from hpcsweep.runs.observe import claim_facts
@@ -54,6 +54,8 @@ class Status:
 
 def make_status(run: Run, fold: Fold, decision: Decision) -> Status:
     """Put together what was folded and what *decide* would do."""
+    if decision.ends:
+        fold = fold.with_views({task: replace(fold.views[task], reason=text) for task, text in decision.ends.items()})
     counts: dict[State, int] = {}
     for view in fold.views:
         counts[view.state] = counts.get(view.state, 0) + 1
@@ -69,14 +71,14 @@ def make_status(run: Run, fold: Fold, decision: Decision) -> Status:
         total=fold.ledger.total,
         counts={state: counts[state] for state in State if state in counts},
         fold=fold,
-        waiting=decision.waiting,
+        waiting={**decision.retries, **decision.waiting},
         is_finished=decision.is_finished,
         age_s=max(0.0, fold.evidence.now - float(run.info["created"])),
         eta_s=estimate_rest_s(fold),
         scheduler_message=fold.evidence.live_message,
         has_objective=run.settings.objective is not None,
         problems=problems,
-        feeder=_feeder_view(fold, is_needed=decision.is_more_to_come or decision.is_submitting),
+        feeder=_feeder_view(fold, is_needed=decision.is_more_to_come or decision.may_retry or decision.is_submitting),
     )
 
 
@@ -108,7 +110,7 @@ def estimate_rest_s(fold: Fold) -> float | None:
 
 
 def reason_of(view: TaskView, waiting: Mapping[int, str]) -> str:
-    """Why a task stands as it does; for one that is held back, by what."""
+    """Why a task stands as it does; for one that is held back, by what; for one that has ended and runs again, when and how."""
     return waiting.get(view.index, view.reason)
 
 

@@ -228,6 +228,11 @@ class Scheduler(Protocol):
         ...
 
     @property
+    def excludes_nodes(self) -> bool:
+        """Whether a request can leave nodes out (``Request.exclude_nodes``)."""
+        ...
+
+    @property
     def starts_bare(self) -> bool:
         """Whether a script starts in the home folder, with an umask of the scheduler's own, and its output goes nowhere."""
         ...

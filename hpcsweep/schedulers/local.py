@@ -59,6 +59,7 @@ class Local:
     has_history: bool = False
     is_history_whole: bool = True  # there is none that could have forgotten
     enforces_time_limit: bool = False
+    excludes_nodes: bool = False
     starts_bare: bool = False
     is_fed_by_jobs: bool = False
     feeder_caveat: str = ""

@@ -120,6 +120,7 @@ class Qsub:
     longest_settle_s: float = math.inf
     has_history: bool = True
     enforces_time_limit: bool = False  # it polls, and warns nobody: the runner keeps the limit too
+    excludes_nodes: bool = False
     starts_bare: bool = True
     is_fed_by_jobs: bool = True
     feeder_caveat: str = ""

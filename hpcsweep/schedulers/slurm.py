@@ -110,6 +110,7 @@ class Slurm:
     has_history: bool = True
     is_history_whole: bool = True
     enforces_time_limit: bool = True
+    excludes_nodes: bool = True
     starts_bare: bool = False
     is_fed_by_jobs: bool = True
     feeder_caveat: str = ""

@@ -125,6 +125,8 @@ def format_directives(request: Request, options: Mapping[str, Value]) -> list[st
         text = None if value is True else fmt_value(value)
         # A second --gres would replace the first.
         words[name] = f"{words['gres']},{text}" if name == "gres" and "gres" in words else text
+    if request.exclude_nodes:
+        words["exclude"] = ",".join(filter(None, [words.get("exclude"), *request.exclude_nodes]))
     return [
         f"#SBATCH --{name.replace('_', '-')}" + ("" if text is None else f"={_quote(text)}") for name, text in words.items()
     ]

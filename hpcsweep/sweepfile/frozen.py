@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from hpcsweep.errors import HpcsweepError
-from hpcsweep.model import Container, Finally, MetricsFrom, Settings, Snapshot
+from hpcsweep.model import Change, Container, Finally, MetricsFrom, Retry, RetryRule, Settings, Snapshot
 
 _NAMES = {"finally_": "finally"}
 
@@ -56,6 +56,8 @@ def settings_from_json(data: Mapping[str, Any]) -> Settings:
             snapshot = _known(Snapshot, values["snapshot"])
             lists = {name: tuple(snapshot.get(name, ())) for name in ("include", "exclude", "link")}
             values["snapshot"] = Snapshot(**snapshot | lists)
+        if values.get("retry") is not None:
+            values["retry"] = _retry(values["retry"])
         if values.get("finally_") is not None:
             last = _known(Finally, values["finally_"])
             values["finally_"] = Finally(**last | {"command": _command(last["command"])})
@@ -64,6 +66,17 @@ def settings_from_json(data: Mapping[str, Any]) -> Settings:
         raise HpcsweepError(
             f"the settings in run.json cannot be read: {error}", "the file is damaged; sweep.yaml beside it is the original"
         ) from error
+
+
+def _retry(data: Mapping[str, Any]) -> Retry:
+    rules = {}
+    for state, written in data["rules"].items():
+        rule = _known(RetryRule, written)
+        for name in ("memory", "time"):
+            if rule.get(name) is not None:
+                rule[name] = Change(**_known(Change, rule[name]))
+        rules[state] = RetryRule(**rule)
+    return Retry(rules=rules, attempts=data["attempts"])
 
 
 def _field(name: str) -> str:

@@ -22,6 +22,7 @@ from hpcsweep.sweepfile.kinds import (
 )
 from hpcsweep.sweepfile.metrics_kind import METRICS
 from hpcsweep.sweepfile.resources import RESOURCE_ALIASES, RESOURCE_KEYS
+from hpcsweep.sweepfile.retry_kind import RETRY
 from hpcsweep.sweepfile.setting_kinds import (
     ENV,
     FILE,
@@ -152,6 +153,9 @@ KEYS: dict[str, Key] = {
     ),
     "canary": Key(kind=whole(1), help="Run so many tasks first, and the rest only when they are done."),
     "max_failures": Key(kind=whole(1), help="Hold what has not started after so many failures."),
+    "retry": Key(
+        kind=RETRY, help="What is run again without a hand: {oom: {memory: x2, up_to: 64G}, node_fail: {}, attempts: 3}."
+    ),
     "finally": Key(kind=table(FINALLY_KEYS), help="One command after the tasks: aggregation.", field="finally_"),
     "runs_dir": Key(
         kind=text(no_expressions="use $USER, $HOME or another variable"),
@@ -183,7 +187,7 @@ SPACE_KEYS: dict[str, str] = {
 }
 """Keys that the space's reader takes; they are in sweep files only."""
 
-NOT_YET = ("retry", "search", "stop", "budget", "oom", "inject", "signal", "stage", "on_timeout")
+NOT_YET = ("search", "stop", "budget", "oom", "inject", "signal", "stage", "on_timeout")
 """Keys of later versions: refused, never ignored."""
 
 _WORDS = {

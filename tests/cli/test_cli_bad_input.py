@@ -59,7 +59,7 @@ BAD_SWEEPS = {
     "values that are one variable": ("command: a\nspace: {a.b: 1, a_b: 2}\n", ["a.b", "a_b"]),
     "a canary below nothing": ("command: a\nspace: {x: 1}\ncanary: -1\n", ["canary"]),
     "an unknown group": ("command: a\nspace: {x: 1}\ngroup: no-such-group\n", ["no-such-group"]),
-    "a later feature": ("command: a\nspace: {x: 1}\nretry: {attempts: 3}\n", ["not yet"]),
+    "a later feature": ("command: a\nspace: {x: 1}\nsearch: {trials: 3}\n", ["not yet"]),
 }  # fmt: skip
 
 

@@ -176,7 +176,7 @@ def test_the_later_set_wins_and_null_takes_away():
         ("name.x=1", "no keys below", "--set name=VALUE"),
         ("space.lr=1", "not changed by --set", "-p lr="),
         ("name", "expected KEY=VALUE", "--set resources.time=1h"),
-        ("retry.attempts=3", "not yet", ""),
+        ("stage.in=x", "not yet", ""),
     ],
 )
 def test_faults_of_set(setting, message, hint):

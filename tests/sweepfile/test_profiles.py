@@ -95,7 +95,7 @@ def test_an_unknown_profile_is_a_fault_with_the_nearest_name():
         ("profiles: [a]", "expected a mapping"),
         ("schedulr: x", "unknown key"),
         ("profiles: {a: {schedulr: x}}", "unknown key"),
-        ("retry: {}", "not yet"),
+        ("search: {}", "not yet"),
         ("a: [", ""),
     ],
 )

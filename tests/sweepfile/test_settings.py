@@ -52,6 +52,7 @@ metrics: ["*.metrics", "out/{{ lr }}.csv"]
 objective: "val_loss : last : min"
 canary: 1
 max_failures: 20
+retry: {oom: {memory: x2, up_to: 64G}, timeout: {time: +1h}, node_fail: {}, attempts: 5}
 finally: {command: [python, summary.py, 1e-3], when: ended, resources: {time: 10m}}
 runs_dir: ~/runs
 umask: 027
@@ -92,6 +93,14 @@ def test_keys_of_later_versions_are_refused(key):
         ("array: {tasks_per_job: many}", "a whole number from 1, or `auto`"),
         ("array: {tasks_per_job: 0}", "a whole number from 1"),
         ("gpus_from: []", "no GPUs are named"),
+        ("retry: {oom: {memory: x1}}", "no larger amount"),
+        ("retry: {oom: {memory: 2}}", "has no unit"),
+        ("retry: {oom: {memory: x2, up_to: 24h}}", "no amount of memory"),
+        ("retry: {oom: {memory: x2, time: x2, up_to: 64G}}", "of memory or of time?"),
+        ("retry: {node_fail: {up_to: 64G}}", "bounds a change, and there is none"),
+        ("retry: {out_of_memory: {}}", "retry has no key `out_of_memory`"),
+        ("retry: {oom: {mem: x2}}", "retry.oom has no key `mem`"),
+        ("retry: {attempts: 0}", "a whole number from 1"),
         ("gpus_from: [0, '1,0']", "the GPU `0` is named twice"),
         ("gpus_from: [0, '1;2']", "a GPU's number, its name"),
         ("gpus_from: SITE GPUS", "a variable's name, `nvidia-smi`, or a list"),
