@@ -235,7 +235,8 @@ def request_from_json(data: Mapping[str, Any]) -> Request:
 
 def request_to_json(request: Request) -> dict[str, Any]:
     """What ``request_from_json`` reads; what is not asked for is left out."""
-    return {name: value for name, value in asdict(request).items() if value is not None and value != ()}
+    given = {name: value for name, value in asdict(request).items() if value is not None and value != ()}
+    return given | {name: list(value) for name, value in given.items() if isinstance(value, tuple)}
 
 
 def _created(ledger: Ledger, event: Mapping[str, Any]) -> None:
