@@ -28,6 +28,7 @@ def run(
     limit: int | None,
     name: str | None,
     scheduler: str | None,
+    gpus: list[str],
     profile: str | None,
     runs_dir: str | None,
     *,
@@ -36,7 +37,14 @@ def run(
 ) -> int:
     """Show a sweep file; 0 when submit would take it."""
     given = SweepOptions(
-        params=params, settings=settings, limit=limit, name=name, scheduler=scheduler, profile=profile, runs_dir=runs_dir
+        params=params,
+        settings=settings,
+        limit=limit,
+        name=name,
+        scheduler=scheduler,
+        profile=profile,
+        runs_dir=runs_dir,
+        gpus=gpus,
     )
     seen = preview(sweep, given)
     if points:

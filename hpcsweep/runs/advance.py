@@ -352,6 +352,7 @@ def array_job(run: Run, array: Array, policy: Policy, elements: tuple[int, ...] 
         as_single_job=array.is_single,
         directives=array_directives(run, array),
         is_env_clean=run.settings.env_from == "clean",
+        gpus=array.request.gpus,
     )
 
 

@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+import os
 import time
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from hpcsweep.decide import PlanArray, decide, policy_of
 from hpcsweep.errors import HpcsweepError
 from hpcsweep.fold import Evidence, Fold
+from hpcsweep.gpus import devices_to_json
 from hpcsweep.ledger import Array, Ledger
 from hpcsweep.runs.advance import new_array
 from hpcsweep.runs.facts import Surroundings, current_folder, current_umask, look_around, make_tag, make_uid, who_and_where
+from hpcsweep.runs.gpus import Found, check_requests_fit, find_gpus
 from hpcsweep.runs.limits import site_limits
 from hpcsweep.runs.prepare import Prepared
 from hpcsweep.runs.run import Run, current_rehearsal
@@ -46,6 +50,7 @@ def run_record(
         "scheduler": prepared.scheduler,
         "rehearsal": current_rehearsal(),
         "jobs": jobs,
+        "gpus": None if around.devices is None else devices_to_json(around.devices),
         "profile": prepared.sweep.profile,
         "names": list(prepared.sweep.names),
         "settings": settings_to_json(prepared.settings),
@@ -66,9 +71,22 @@ def imagine_run(
 def surroundings_of(prepared: Prepared) -> Surroundings:
     """What is to be recorded of the moment and the place at which a sweep is submitted."""
     scheduler = make_scheduler(prepared.scheduler)
-    return look_around(
+    found = gpus_of(prepared)
+    around = look_around(
         scheduler, prepared.settings, Path(current_folder()), absolute_as_written(Path(prepared.settings.runs_dir))
     )
+    return replace(around, devices=found.devices, notes=(*around.notes, *found.notes))
+
+
+def gpus_of(prepared: Prepared) -> Found:
+    """The GPUs of this machine that the tasks share, and whether each can get what it asks for.
+
+    Raises:
+        HpcsweepError: one that is not here is named, or a task asks for more than there are.
+    """
+    found = find_gpus(prepared.settings, prepared.scheduler, prepared.sweep.origins, os.environ)
+    check_requests_fit(found.devices, set(prepared.requests.values()))
+    return found
 
 
 def plan_arrays(run: Run, prepared: Prepared) -> list[Array]:

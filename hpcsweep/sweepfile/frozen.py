@@ -47,6 +47,8 @@ def settings_from_json(data: Mapping[str, Any]) -> Settings:
             one if isinstance(one, str) else MetricsFrom(**_known(MetricsFrom, one)) for one in values.get("metrics", ())
         )
         values["command"] = _command(values.get("command"))
+        if values.get("gpus") is not None:
+            values["gpus"] = tuple(values["gpus"])
         if values.get("container") is not None:
             container = _known(Container, values["container"])
             values["container"] = Container(**container | {"bind": tuple(container.get("bind", ()))})

@@ -6,6 +6,7 @@ import re
 from typing import Any
 
 from hpcsweep.errors import HpcsweepError
+from hpcsweep.gpus import GpuError, check_groups, parse_group
 from hpcsweep.model import Snapshot
 from hpcsweep.objective import DIRECTIONS, REDUCTIONS, ObjectiveError, parse_objective
 from hpcsweep.render.shared import compile_shared_shell
@@ -242,6 +243,32 @@ def _read_group(node: Node, where: Where) -> str | None:
     return value
 
 
+def _read_gpus(node: Node, where: Where) -> tuple[str, ...] | None:
+    """The GPUs of this machine that tasks may have; each item is a device, or several that a task gets together."""
+    if isinstance(node, nodes.Scalar) and node.value == "none":
+        return ()
+    if not isinstance(node, nodes.Sequence) or not node.items:
+        hint = "which GPUs this machine gives out is a list, `gpus: [0, 1]`, or `none`; how many a task gets, `resources: {gpus: 1}`"
+        where.expected(node, "a list of GPUs, or none", hint)
+        return None
+    groups = []
+    for item in node.items:
+        if not isinstance(item, nodes.Scalar) or isinstance(item.value, bool) or not isinstance(item.value, str | int):
+            where.expected(item, "a GPU's number or UUID", 'several that a task gets together are one text: "0,1"')
+            return None
+        try:
+            groups.append(parse_group(str(item.value)))
+        except GpuError as error:
+            where.wrong(item, error.message, error.hint)
+            return None
+    try:
+        check_groups(groups)
+    except GpuError as error:
+        where.wrong(node, error.message, error.hint)
+        return None
+    return tuple(groups)
+
+
 def _one_for_now(node: Node, where: Where) -> int | None:
     value: int | None = whole(1).read(node, where)
     if value is not None and value > 1:
@@ -320,5 +347,9 @@ LINKS = Kind(read=_read_links, schema=TEXTS.schema)
 OBJECTIVE = Kind(read=_read_objective, schema={"type": "string", "pattern": _OBJECTIVE_LOOK})
 UMASK = Kind(read=_read_umask, schema={"type": ["string", "integer"]})
 SNAPSHOT = Kind(read=_read_snapshot, schema={"anyOf": [BOOLEAN.schema, _SNAPSHOT_TABLE.schema]})
+GPUS = Kind(
+    read=_read_gpus,
+    schema={"anyOf": [{"type": "array", "items": {"type": ["integer", "string"]}, "minItems": 1}, {"const": "none"}]},
+)
 GROUP = Kind(read=_read_group, schema={"type": ["string", "integer"]})
 ONE_FOR_NOW = Kind(read=_one_for_now, schema={"const": 1})

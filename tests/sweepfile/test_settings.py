@@ -37,6 +37,7 @@ resources: {time: 2h, memory: 8G, cpus: 4, gpus: 1, partition: short, account: l
 slurm: {constraint: a100, exclusive: true, nice: 5}
 pbs: {P: lab, l: {place: "scatter:excl"}, chunk: [bigmem]}
 torque: {l: {qos: high}, chunk: a100}
+gpus: [0, "1, 2", GPU-8932f937-d72c]
 array: {at_once: 50, mode: jobs, tasks_per_job: 1, parallel: 1}
 workdir: task
 files: {in/input.nml: decks/input.nml.j2}
@@ -65,6 +66,7 @@ query_timeout: 20s
     assert isinstance(values["template"], FileRef)
     assert values["link"] == ("data",)
     assert values["metrics"] == ("*.metrics", "out/{{ lr }}.csv")
+    assert values["gpus"] == ("0", "1,2", "GPU-8932f937-d72c")
     assert values["objective"] == "val_loss:last:min"
     assert values["umask"] == 0o027
     assert values["settle"] == 600
@@ -105,6 +107,16 @@ def test_keys_of_later_versions_are_refused(key):
         ("resources: {queue: a, partition: b}", "which is there too"),
         ("resources: {cpus: four}", "from 1"),
         ("resources: {gpus: -1}", "from 0"),
+        ("resources: {gpus: 1.5}", "a fraction below 1"),
+        ("resources: {gpus: 0.001}", "a fraction below 1"),
+        ("gpus: 2", "expected a list of GPUs"),
+        ("gpus: []", "expected a list of GPUs"),
+        ("gpus: '0,1'", "expected a list of GPUs"),
+        ("gpus: [true]", "a GPU's number or UUID"),
+        ("gpus: [[0, 1]]", "a GPU's number or UUID"),
+        ("gpus: [first]", "`first` is no GPU"),
+        ("gpus: ['0,,1']", "a GPU's name is missing"),
+        ("gpus: [0, '1,0']", "the GPU 0 is there twice"),
         ("resources: {cpus: '{{ width }}'}", "there is no parameter"),
         ("resources: {cpus: '{{ 1 + }}'}", "resources.cpus"),
         ("slurm: {comment: '{{ lr }}'}", "no expressions here"),
