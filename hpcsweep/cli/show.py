@@ -52,10 +52,10 @@ def run(
             output.say(json.dumps(point, ensure_ascii=False))
         return 0
     if as_json:
-        output.note(*seen.sweep.warnings)
+        output.note(*seen.sweep.warnings, *seen.gpus.notes)
         output.print_json(seen.to_json())
         return 0
-    output.note(*seen.sweep.warnings)
+    output.note(*seen.sweep.warnings, *seen.gpus.notes)
     output.say(*_lines(seen))
     return 0
 
@@ -81,6 +81,9 @@ def _lines(seen: Preview) -> Iterable[str]:
     if seen.snapshot is not None:
         yield ""
         yield seen.snapshot.words
+    if seen.gpus.devices is not None:
+        yield ""
+        yield f"GPUs of this machine that the tasks are given: {seen.gpus.devices.names}"
     yield ""
     yield "settings, and where each came from:"
     rows = [(key, value, origin) for key, value, origin in seen.settings_rows()]

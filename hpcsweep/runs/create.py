@@ -9,12 +9,10 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from hpcsweep.errors import HpcsweepError
-from hpcsweep.gpus import Devices
 from hpcsweep.ledger import NOT_HANDED_OVER
 from hpcsweep.runs.advance import Report, advance, first_refusal
 from hpcsweep.runs.facts import Surroundings, environment_of, environment_text
-from hpcsweep.runs.gpus import count_jobs
-from hpcsweep.runs.imagine import check_rendering, run_record, surroundings_of
+from hpcsweep.runs.imagine import check_rendering, default_jobs, run_record, surroundings_of
 from hpcsweep.runs.prepare import Prepared
 from hpcsweep.runs.run import Run
 from hpcsweep.runs.turn import open_turn
@@ -107,13 +105,6 @@ def make_run(prepared: Prepared, *, name: str | None, jobs: int | None, surround
         discard_run_dir(paths, made)
         raise
     return Run(paths)
-
-
-def default_jobs(prepared: Prepared, devices: Devices | None) -> int | None:
-    """How many elements this machine runs at once; None on a cluster."""
-    if prepared.scheduler != "local":
-        return None
-    return count_jobs(devices, prepared.requests.values(), len(os.sched_getaffinity(0)))
 
 
 def jobs_of(texts: Sequence[str], prepared: Prepared) -> tuple[str, ...]:

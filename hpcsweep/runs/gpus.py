@@ -105,9 +105,9 @@ def check_requests_fit(devices: Devices | None, requests: Iterable[Request]) -> 
     Raises:
         HpcsweepError: more GPUs than there are to give, or parts of groups.
     """
-    for request in requests:
+    for gpus in {request.gpus for request in requests}:
         if devices is not None:
-            check_fits(devices, request.gpus)
+            check_fits(devices, gpus)
 
 
 def count_jobs(devices: Devices | None, requests: Iterable[Request], cores: int) -> int:

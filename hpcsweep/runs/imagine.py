@@ -10,12 +10,13 @@ from typing import Any
 
 from hpcsweep.decide import PlanArray, decide, policy_of
 from hpcsweep.errors import HpcsweepError
+from hpcsweep.events import FINALLY
 from hpcsweep.fold import Evidence, Fold
-from hpcsweep.gpus import devices_to_json
+from hpcsweep.gpus import Devices, devices_to_json
 from hpcsweep.ledger import Array, Ledger
 from hpcsweep.runs.advance import new_array
 from hpcsweep.runs.facts import Surroundings, current_folder, current_umask, look_around, make_tag, make_uid, who_and_where
-from hpcsweep.runs.gpus import Found, check_requests_fit, find_gpus
+from hpcsweep.runs.gpus import Found, check_requests_fit, count_jobs, find_gpus
 from hpcsweep.runs.limits import site_limits
 from hpcsweep.runs.prepare import Prepared
 from hpcsweep.runs.run import Run, current_rehearsal
@@ -85,8 +86,16 @@ def gpus_of(prepared: Prepared) -> Found:
         HpcsweepError: one that is not here is named, or a task asks for more than there are.
     """
     found = find_gpus(prepared.settings, prepared.scheduler, prepared.sweep.origins, os.environ)
-    check_requests_fit(found.devices, set(prepared.requests.values()))
+    last = [imagine_run(prepared).request_of(FINALLY)] if prepared.settings.finally_ is not None else []
+    check_requests_fit(found.devices, [*prepared.requests.values(), *last])
     return found
+
+
+def default_jobs(prepared: Prepared, devices: Devices | None) -> int | None:
+    """How many elements this machine runs at once; None on a cluster."""
+    if prepared.scheduler != "local":
+        return None
+    return count_jobs(devices, prepared.requests.values(), len(os.sched_getaffinity(0)))
 
 
 def plan_arrays(run: Run, prepared: Prepared) -> list[Array]:
