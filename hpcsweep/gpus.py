@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass, replace
 from typing import Any
 
 from hpcsweep.errors import HpcsweepError
@@ -185,6 +185,24 @@ def make_devices(variable: str, groups: Sequence[str], listed: Sequence[Listed])
             locks[lock] = name
         made.append(Group(name=group, locks=tuple(found)))
     return Devices(variable=variable, groups=tuple(made))
+
+
+def within(devices: Devices, names: Collection[str], job: str) -> Devices:
+    """The devices as a task of this machine's queue shares out what it was given itself: ``names`` are its own already.
+
+    That task has them locked as long as it runs; so what it starts locks them under a name of the task's own.
+    """
+    groups = [
+        replace(
+            group,
+            locks=tuple(
+                f"GPU-{job}-{name}" if name in names else lock
+                for name, lock in zip(group.name.split(","), group.locks, strict=True)
+            ),
+        )
+        for group in devices.groups
+    ]
+    return replace(devices, groups=tuple(groups))
 
 
 def check_listed(groups: Sequence[str], listed: Sequence[Listed]) -> None:

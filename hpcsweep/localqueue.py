@@ -263,7 +263,9 @@ class Devices:
         os.utime(fd)
         # The numbers of CUDA_VISIBLE_DEVICES are by speed otherwise, and not those of nvidia-smi.
         order = {"CUDA_DEVICE_ORDER": os.environ.get("CUDA_DEVICE_ORDER", "PCI_BUS_ID")}
-        return Grant(fd, {self.variable: ",".join(chosen)} | (order if self.variable.startswith("CUDA") else {}))
+        names = ",".join(chosen)
+        variables = {"HPCSWEEP_GPUS": names, self.variable: names}
+        return Grant(fd, variables | (order if self.variable.startswith("CUDA") else {}))
 
     def find_obstacle(self, folder: str, gpus: float) -> str:
         """Why nobody could have so much now; '' where it is free. Nothing is taken.
@@ -768,7 +770,7 @@ class Queue:
     def reap(self) -> None:
         """Take note of the elements that ended, and wake the other queues of this folder: there is a slot for them."""
         numbers = {pid: number for number, (pid, _) in self.record.running.items()}
-        is_any = False
+        ended: list[int] = []
         while numbers:
             try:
                 pid, status = os.waitpid(-1, os.WNOHANG)
@@ -782,11 +784,26 @@ class Queue:
                     kill_elements(self.record.job, [(number, number)])
                 del self.record.running[number]
                 os.close(self.slots.pop(number)[1])
-                self.grants.pop(number).close()
                 self.ended_at[number] = time.monotonic()
-                is_any = True
-        if is_any:
+                ended.append(number)
+        if ended:
+            self.give_back(ended)
             wake_queues(self.directory, except_job=self.record.job)
+
+    def give_back(self, ended: list[int]) -> None:
+        """Give the GPUs of elements back; not yet of one that has left something behind, which may still have memory there."""
+        is_asked = any(self.grants[number].fd is not None for number in ended)
+        left = find_elements(self.record.job) if is_asked else {}
+        for number in ended:
+            if number not in left:
+                self.grants.pop(number).close()
+
+    def forget(self, number: int) -> None:
+        """Nothing of an element that has ended is left, or nothing can be done about it."""
+        del self.ended_at[number]
+        if number in self.grants:
+            self.grants.pop(number).close()
+            wake_queues(self.directory)
 
     def kill_leftovers(self, *, is_end: bool = False) -> None:
         """End what elements left behind, as a scheduler does; all at once, now and then, for a look at all processes costs."""
@@ -798,11 +815,11 @@ class Queue:
         alive = find_elements(self.record.job)
         for number, ended_at in list(self.ended_at.items()):
             if number not in alive:
-                del self.ended_at[number]
+                self.forget(number)
             elif now >= ended_at + LEFTOVERS_GRACE_S:
                 send(alive[number], signal.SIGKILL)
                 if now >= ended_at + LEFTOVERS_GRACE_S + UNKILLABLE_S:
-                    del self.ended_at[number]
+                    self.forget(number)
         if is_end and self.ended_at:
             time.sleep(0.05)
 

@@ -29,6 +29,7 @@ from hpcsweep.gpus import (
     tasks_of_a_gpu,
     whole_gpus,
 )
+from hpcsweep.ledger import request_from_json
 from hpcsweep.model import Request, Settings
 from hpcsweep.runs.gpus import count_jobs, find_gpus
 
@@ -193,6 +194,19 @@ def test_how_many_at_once(groups, gpus, count):
     assert count_at_once(devices, gpus) == count
 
 
+@pytest.mark.parametrize("gpus", [None, 0, 0.25, 2])
+def test_the_journal_knows_fractions(gpus):
+    assert request_from_json({"gpus": gpus, "cpus": 2}) == Request(gpus=gpus, cpus=2)
+
+
+@pytest.mark.parametrize(
+    ("name", "value"), [("gpus", 1.5), ("gpus", True), ("gpus", float("nan")), ("gpus", "1"), ("cpus", 0.5)]
+)
+def test_the_journal_does_not_take_any_number(name, value):
+    with pytest.raises(ValueError, match=name):
+        request_from_json({name: value})
+
+
 @pytest.mark.parametrize(("gpus", "whole"), [(None, 0), (0, 0), (0.25, 1), (1, 1), (2, 2)])
 def test_whole_gpus(gpus, whole):
     assert whole_gpus(gpus) == whole
@@ -271,6 +285,14 @@ class TestFound:
     def test_nvidias_comes_first(self):
         environ = {"ROCR_VISIBLE_DEVICES": "0", "CUDA_VISIBLE_DEVICES": "1"}
         assert find_gpus(self.ASKING, "local", {}, environ).devices.variable == "CUDA_VISIBLE_DEVICES"
+
+    def test_a_task_shares_out_what_it_was_given(self):
+        """It has it locked itself, as long as it runs: what it starts need not wait for that."""
+        environ = {"CUDA_VISIBLE_DEVICES": "2,3", "HPCSWEEP_GPUS": "2,3", "HPCSWEEP_JOB": "1-2-ab_7"}
+        groups = find_gpus(self.ASKING, "local", {}, environ).devices.groups
+        assert groups == (Group(name="2", locks=("GPU-1-2-ab_7-2",)), Group(name="3", locks=("GPU-1-2-ab_7-3",)))
+        others = find_gpus(settings(resources={"gpus": 1}, gpus=("3", "4")), "local", {}, environ).devices.groups
+        assert [group.locks for group in others] == [("GPU-1-2-ab_7-3",), ("4",)]
 
     def test_none_are_known(self):
         found = find_gpus(self.ASKING, "local", {}, {})

@@ -202,6 +202,17 @@ def is_for(as_user, python: str) -> bool:
     return subprocess.run(as_user([python, "-c", ""]), check=False, capture_output=True).returncode == 0
 
 
+def test_what_is_left_behind_has_to_go_first(bench):
+    """It may still have memory of the GPU: the next one would not find room there."""
+    body = """
+    if ((HPCSWEEP_ELEMENT == 0)); then setsid sleep 1000 {HPCSWEEP_GPUS_FD}>&- & echo $! >left; note left
+    else read -r pid <left; read -r _ _ state _ <"/proc/$pid/stat" || state=Z; [[ $state == Z ]] || note together; note ran; fi
+    """
+    bench.share(body, 2, 1, devices="CUDA_VISIBLE_DEVICES 0=a")
+    bench.await_end()
+    assert bench.notes() == ["left 0", "ran 1"]
+
+
 def test_two_users(as_user, user_dir, benches):
     """Whoever comes first makes the file; the other one can lock it as well."""
     ours = benches()
@@ -292,6 +303,29 @@ def test_the_lock_file_is_for_everybody(tmp_path):
         os.umask(mask)
     assert (tmp_path / "locks").stat().st_mode & 0o7777 == 0o1777
     assert (tmp_path / "locks" / "locks").stat().st_mode & 0o7777 == 0o666
+
+
+def test_a_file_that_is_there_is_opened_as_one(tmp_path, monkeypatch):
+    """With O_CREAT the kernel refuses another user's file in a sticky folder (fs.protected_regular)."""
+    os.close(localqueue.open_lock_file(str(tmp_path / "locks")))
+    flags: list[int] = []
+    real = os.open
+    monkeypatch.setattr(os, "open", lambda path, some, *more, **names: flags.append(some) or real(path, some, *more, **names))
+    os.close(localqueue.open_lock_file(str(tmp_path / "locks")))
+    assert len(flags) == 2
+    assert not any(some & os.O_CREAT for some in flags)
+
+
+def test_a_lock_file_in_use_does_not_grow_old(open_locks, monkeypatch, tmp_path):
+    file = tmp_path / "locks" / "locks"
+    queue = localqueue.Queue.__new__(localqueue.Queue)
+    queue.grants, queue.touched_at = {3: localqueue.Grant(open_locks(), {})}, localqueue.time.monotonic()
+    os.utime(file, (1, 1))
+    queue.touch_locks()
+    assert file.stat().st_mtime == 1
+    monkeypatch.setattr(localqueue, "TOUCH_S", 0.0)
+    queue.touch_locks()
+    assert file.stat().st_mtime > 1
 
 
 @pytest.mark.parametrize("trap", ["a link to a folder", "a file", "a link in it", "a folder in it", "a pipe in it"])

@@ -18,6 +18,7 @@ from hpcsweep.gpus import (
     make_devices,
     parse_list,
     parse_visible,
+    within,
 )
 from hpcsweep.model import Request, Settings
 from hpcsweep.schedulers.base import Command
@@ -66,18 +67,18 @@ def find_gpus(settings: Settings, scheduler: str, origins: Mapping[str, str], en
     if settings.gpus == ():
         return Found(notes=("no GPUs are given out (gpus: none): tasks that ask for one run one at a time, and see them all",))
     variable = next((name for name in VARIABLES if environ.get(name) is not None), VARIABLES[0])
+    visible = environ.get(variable)
     listed, trouble = list_gpus()
-    try:
-        if settings.gpus is not None:
-            if listed:
-                check_listed(settings.gpus, listed)
-            return Found(devices=make_devices(variable, settings.gpus, listed), notes=trouble)
-        visible = environ.get(variable)
-        names = all_names(listed) if visible is None else parse_visible(visible)
-        if names:
-            return Found(devices=make_devices(variable, names, listed), notes=trouble)
-    except GpuError as error:
-        raise HpcsweepError(f"{origin or variable}: {error.message}", error.hint) from error
+    names = settings.gpus or (all_names(listed) if visible is None else parse_visible(visible))
+    if names:
+        try:
+            if settings.gpus is not None and listed:
+                check_listed(names, listed)
+            devices = make_devices(variable, names, listed)
+        except GpuError as error:
+            raise HpcsweepError(f"{origin or variable}: {error.message}", error.hint) from error
+        given = parse_visible(environ.get("HPCSWEEP_GPUS", ""))
+        return Found(devices=within(devices, given, environ.get("HPCSWEEP_JOB", "")), notes=trouble)
     why = f"{variable} names none" if visible is not None else "nvidia-smi lists none" if not trouble else ""
     why = why if is_installed(LIST_CMD.argv[0]) or visible is not None else "there is no nvidia-smi"
     note = "which GPUs this machine has is not known" + (f" ({why})" if why else "")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import signal
+import sys
 import uuid
 
 import pytest
@@ -174,6 +175,17 @@ class TestSharedOut:
         user("submit", user.sweep(text), "--gpus", names[0])
         user.wait()
         assert "hpcsweep-gpus" not in (user.folder / "fds").read_text()
+
+    def test_a_task_may_submit_a_sweep_of_its_own(self, user, names):
+        user.sweep(NOTING % 3 + "    resources: {gpus: 1}\n", "inner.yaml")
+        text = f"""
+            command: [{sys.executable}, -m, hpcsweep, submit, inner.yaml, --name, inner, --watch]
+            space: {{x: [1]}}
+        """
+        user("submit", user.sweep(text), "--gpus", ",".join(names[:2]), "--set", "resources.gpus=2")
+        user.wait()
+        assert user.states("inner") == ["done"] * 4
+        assert most_at_once(user) == dict.fromkeys(names[:2], 1)
 
 
 class TestFound:
