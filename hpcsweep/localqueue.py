@@ -254,13 +254,13 @@ class Devices:
         fd = open_lock_file(folder)
         try:
             chosen = self.lock(fd, gpus) if pass_gate(fd) else "Resources"
+            os.utime(fd)
         except OSError:
             os.close(fd)
             raise
         if isinstance(chosen, str):
             os.close(fd)
             return chosen
-        os.utime(fd)
         # The numbers of CUDA_VISIBLE_DEVICES are by speed otherwise, and not those of nvidia-smi.
         order = {"CUDA_DEVICE_ORDER": os.environ.get("CUDA_DEVICE_ORDER", "PCI_BUS_ID")}
         names = ",".join(chosen)
@@ -275,18 +275,18 @@ class Devices:
         """
         fd = open_lock_file(folder)
         try:
-            free = self.find_free(fd)
+            free = self.look(fd)
         finally:
             os.close(fd)
         return say_busy(free, gpus) if choose_groups(free, gpus) is None else ""
 
-    def find_free(self, fd: int) -> list[tuple[str, list[Ranges]]]:
+    def look(self, fd: int) -> list[tuple[str, list[Ranges]]]:
         """Each group, and of each of its devices the bytes that nobody has locked."""
         return [(names, [find_free(fd, *region_of(lock)) for lock in locks]) for names, locks in self.groups]
 
     def lock(self, fd: int, gpus: float) -> list[str] | str:
         """Choose and lock behind the gate, and leave it: the names of what was taken, or why nothing was."""
-        free = self.find_free(fd)
+        free = self.look(fd)
         chosen = choose_groups(free, gpus)
         if chosen is None:
             return say_busy(free, gpus)

@@ -270,6 +270,14 @@ class TestRefused:
         assert said in user.error(command, sweep, "--gpus", words)
         assert not (user.folder / "runs").exists()
 
+    def test_new_points_need_not_say_what_the_command_line_did(self, user, names):
+        text = 'command: echo "$CUDA_VISIBLE_DEVICES" >> starts\nspace: {x: %s}\n'
+        user("submit", user.sweep(text % "[1]"), "--gpus", names[0])
+        user.wait()
+        user("extend", "run-01", user.sweep(text % "[1, 2]"))
+        user.wait()
+        assert user.starts() == [names[0]] * 2
+
     def test_new_points_that_ask_for_more(self, user, names):
         text = "command: 'true'\nspace: {x: %s}\nresources: {gpus: '{{ x }}'}\n"
         user("submit", user.sweep(text % "[1]"), "--gpus", ",".join(names[:2]))
