@@ -228,6 +228,8 @@ def request_from_json(data: Mapping[str, Any]) -> Request:
     """The request that a ``planned`` event holds; names of a newer version are passed over."""
     values = {name: data[name] for name in Request.__dataclass_fields__ if name in data and name != "exclude_nodes"}
     for name, value in values.items():
+        if name == "gpus" and isinstance(value, float) and 0 < value < 1:
+            continue
         if value is not None and (isinstance(value, bool) or not isinstance(value, str if name in _TEXTS else int)):
             raise ValueError(f"{name}: {value!r} is no value for it")
     return Request(**values, exclude_nodes=_texts(data.get("exclude_nodes", [])))

@@ -2,6 +2,7 @@
 
     python -I -S localqueue.py submit --dir QUEUE_DIR --tag TAG --size N --script PATH --log PATH --chdir DIR
                                       [--jobs J] [--at-once K] [--after ID ...] [--hold] [--then ARGV_JSON]
+                                      [--devices "VARIABLE NAMES=LOCKS ..."] [--gpus G] [--locks FOLDER]
     python -I -S localqueue.py live --dir QUEUE_DIR [--tag TAG ...]
     python -I -S localqueue.py cancel --dir QUEUE_DIR --tag TAG [--grace S | --pending] ID [ELEMENTS]
     python -I -S localqueue.py hold|release --dir QUEUE_DIR --tag TAG ID
@@ -14,11 +15,13 @@ whether that process is still the one. ``live`` prints ``ID|ELEMENTS|STATE|REASO
 
 Run by its path and on the standard library's lightest modules alone, so that each command takes little more than the
 interpreter's start. In QUEUE_DIR: ``job-ID``, what the queue last said of itself, gone when it has ended; ``control-ID``,
-what it was told; ``slot-0`` ..., locked by the elements that run, over all arrays; ``jobs``, how many slots there are.
+what it was told; ``slot-0`` ..., locked by the elements that run, over all arrays; ``jobs``, how many slots there are;
+``devices``, the GPUs that elements may have. Which of these are taken is known to all queues of this machine, of all users: by
+byte ranges of one file, locked as long as an element runs.
 """
 
 # pathlib alone takes longer to import than all that these commands do.
-# ruff: noqa: PTH100, PTH103, PTH104, PTH108, PTH116, PTH123, PTH208
+# ruff: noqa: PTH100, PTH102, PTH103, PTH104, PTH108, PTH110, PTH116, PTH123, PTH208
 
 from __future__ import annotations
 
@@ -27,12 +30,23 @@ import fcntl
 import os
 import select
 import signal
+import stat
+import struct
 import sys
 import time
+import zlib
 
 Ranges = list[tuple[int, int]]  # ascending, both ends included
 
 SLOT_FD = 200  # in the elements; far from what scripts use
+GPUS_FD = 201
+LOCK_FOLDER = "/tmp/hpcsweep-gpus"  # noqa: S108 -- the one place that all users share; nothing is ever written to what lies there
+LOCK_FILE = "locks"
+WHOLE_GPU = 720720  # bytes that are locked for one; 1/2, 1/3 ... 1/16 of it are whole numbers
+GATE = (0, 1)  # the byte that is locked by who looks around and takes
+GATE_TRIES = 20
+TOUCH_S = 3600.0  # what lies in /tmp untouched for days is swept away
+NEVER_MIND = ("", "Held", "Dependency", "JobArrayTaskLimit")  # reasons that time alone does not mend
 DEFAULT_GRACE_S = 5.0
 LEFTOVERS_GRACE_S = 2.0
 UNKILLABLE_S = 10.0  # what outlives KILL that long hangs in the kernel; nobody waits for it
@@ -208,6 +222,267 @@ def kill_elements(job: str, ranges: Ranges) -> None:
         time.sleep(0.01)
 
 
+# ---- the GPUs of this machine ----
+
+
+class Grant:
+    """What an element got: the variables that tell it, and the open file whose locks say that it is taken (None: no GPU)."""
+
+    def __init__(self, fd: int | None, variables: dict[str, str]) -> None:
+        self.fd = fd
+        self.variables = variables
+
+    def close(self) -> None:
+        """Give it back, as far as this process has it."""
+        if self.fd is not None:
+            os.close(self.fd)
+
+
+class Devices:
+    """What the file ``devices`` holds: the variable's name, then ``NAMES=LOCKS`` for each group (``0,1=GPU-a,GPU-b``)."""
+
+    def __init__(self, text: str) -> None:
+        self.variable, *groups = text.split()
+        self.groups = [(names, locks.split(",")) for names, _, locks in (group.partition("=") for group in groups)]
+
+    def take(self, folder: str, gpus: float) -> Grant | str:
+        """What an element needs, locked; or why it has to wait. One at a time does this, so that nobody gets a half.
+
+        Raises:
+            OSError: there is no lock file, and none can be made.
+        """
+        fd = open_lock_file(folder)
+        try:
+            chosen = self.lock(fd, gpus) if pass_gate(fd) else "Resources"
+            os.utime(fd)
+        except OSError:
+            os.close(fd)
+            raise
+        if isinstance(chosen, str):
+            os.close(fd)
+            return chosen
+        # The numbers of CUDA_VISIBLE_DEVICES are by speed otherwise, and not those of nvidia-smi.
+        order = {"CUDA_DEVICE_ORDER": os.environ.get("CUDA_DEVICE_ORDER", "PCI_BUS_ID")}
+        names = ",".join(chosen)
+        variables = {"HPCSWEEP_GPUS": names, "HPCSWEEP_GPU_GROUPS": ";".join(chosen), self.variable: names}
+        return Grant(fd, variables | (order if self.variable.startswith("CUDA") else {}))
+
+    def find_obstacle(self, folder: str, gpus: float) -> str:
+        """Why nobody could have so much now; '' where it is free. Nothing is taken.
+
+        Raises:
+            OSError: as ``take``.
+        """
+        fd = open_lock_file(folder)
+        try:
+            free = self.look(fd)
+        finally:
+            os.close(fd)
+        return say_busy(free, gpus) if choose_groups(free, gpus) is None else ""
+
+    def look(self, fd: int) -> list[tuple[str, list[Ranges]]]:
+        """Each group, and of each of its devices the bytes that nobody has locked."""
+        return [(names, [find_free(fd, *region_of(lock)) for lock in locks]) for names, locks in self.groups]
+
+    def lock(self, fd: int, gpus: float) -> list[str] | str:
+        """Choose and lock behind the gate, and leave it: the names of what was taken, or why nothing was."""
+        free = self.look(fd)
+        chosen = choose_groups(free, gpus)
+        if chosen is None:
+            return say_busy(free, gpus)
+        for _, rooms in chosen:
+            for room in rooms:
+                for low, high in first_bytes(room, share_of(gpus)):
+                    lock_bytes(fd, fcntl.F_WRLCK, low, high)
+        lock_bytes(fd, fcntl.F_UNLCK, *GATE)
+        return [names for names, _ in chosen]
+
+
+def share_of(gpus: float) -> int:
+    """How much of a GPU's bytes an element needs; never so much that fewer fit than the fraction says (three times 0.33333)."""
+    if gpus >= 1:
+        return WHOLE_GPU
+    return min(int(gpus * WHOLE_GPU + 0.999), WHOLE_GPU // int(1 / gpus + 1e-9))
+
+
+def region_of(lock: str) -> tuple[int, int]:
+    """The bytes that stand for a device: the first, and the one behind the last. That two have the same is no harm but a wait."""
+    start = (1 + zlib.crc32(lock.encode())) * WHOLE_GPU
+    return start, start + WHOLE_GPU
+
+
+def find_free(fd: int, low: int, high: int) -> Ranges:
+    """The pieces of ``low`` to ``high`` (without it) that nobody has locked."""
+    if low >= high:
+        return []
+    flock = struct.pack("hhqqi4x", fcntl.F_WRLCK, os.SEEK_SET, low, high - low, 0)
+    kind, _, start, length, _ = struct.unpack("hhqqi4x", fcntl.fcntl(fd, fcntl.F_OFD_GETLK, flock))
+    if kind == fcntl.F_UNLCK:
+        return [(low, high)]
+    end = start + length if length else high
+    return [*find_free(fd, low, min(start, high)), *find_free(fd, max(low, end), high)]
+
+
+def lock_bytes(fd: int, kind: int, low: int, high: int) -> None:
+    """Lock or unlock bytes for this open file, whoever has it open; never waits.
+
+    Raises:
+        BlockingIOError: somebody else has some of them.
+    """
+    fcntl.fcntl(fd, fcntl.F_OFD_SETLK, struct.pack("hhqqi4x", kind, os.SEEK_SET, low, high - low, 0))
+
+
+def pass_gate(fd: int) -> bool:
+    """Be the only one who takes GPUs; False where others are all the time. Closing the file leaves again."""
+    for _ in range(GATE_TRIES):
+        if is_locked_for_us(fd, *GATE):
+            return True
+        time.sleep(0.005)
+    return False
+
+
+def is_locked_for_us(fd: int, low: int, high: int) -> bool:
+    """Lock bytes, if nobody else has one of them."""
+    try:
+        lock_bytes(fd, fcntl.F_WRLCK, low, high)
+    except BlockingIOError:
+        return False
+    return True
+
+
+def room_of(pieces: Ranges) -> int:
+    """How many bytes the pieces have together."""
+    return sum(high - low for low, high in pieces)
+
+
+def first_bytes(pieces: Ranges, count: int) -> Ranges:
+    """The first so many bytes of the pieces."""
+    taken: Ranges = []
+    for low, high in pieces:
+        part = min(count, high - low)
+        taken += [(low, low + part)] if part else []
+        count -= part
+    return taken
+
+
+def has_room(rooms: list[Ranges], gpus: float) -> bool:
+    """Whether each device of a group has as much as an element needs of it."""
+    return all(room_of(room) >= share_of(gpus) for room in rooms)
+
+
+def choose_groups(free: list[tuple[str, list[Ranges]]], gpus: float) -> list[tuple[str, list[Ranges]]] | None:
+    """The groups that an element gets: the first that are free; for a fraction the fullest device that still has room for it."""
+    fitting = [group for group in free if has_room(group[1], gpus)]
+    if gpus < 1:
+        return [min(fitting, key=lambda group: room_of(group[1][0]))] if fitting else None
+    count = int(gpus)
+    return fitting[:count] if len(fitting) >= count else None
+
+
+def say_busy(free: list[tuple[str, list[Ranges]]], gpus: float) -> str:
+    """``waits for a GPU (0-3 are busy)``: which have no room for an element."""
+    names = [names for names, rooms in free if not has_room(rooms, gpus)]
+    needed = "a GPU" if gpus == 1 else f"{gpus:g} of a GPU" if gpus < 1 else f"{gpus:g} GPUs"
+    if all(name.isdigit() for name in names):
+        busy = format_ranges(join_numbers(sorted(map(int, names)))).replace(",", ", ")
+    else:
+        is_short = len(names) <= 3 and all(len(name) <= 12 for name in names)
+        busy = "; ".join(names) if is_short else f"{len(names)} of {len(free)}"
+    return f"waits for {needed} ({busy} {'is' if len(names) == 1 else 'are'} busy)" if names else f"waits for {needed}"
+
+
+def join_numbers(numbers: list[int]) -> Ranges:
+    """``[0, 1, 3]`` -> ``[(0, 1), (3, 3)]``."""
+    joined: Ranges = []
+    for number in numbers:
+        if joined and number == joined[-1][1] + 1:
+            joined[-1] = (joined[-1][0], number)
+        else:
+            joined.append((number, number))
+    return joined
+
+
+def find_lock_folder(folder: str) -> tuple[str, str]:
+    """Where this machine's GPUs are locked, and what has to be said of it. Where nobody shares one with us, a folder of our own.
+
+    Raises:
+        QueueError: there is no folder for it.
+    """
+    try:
+        check_locks(folder)
+    except OSError as error:
+        own = f"{folder}-{os.geteuid()}"
+        try:
+            check_locks(own)
+            if os.lstat(own).st_uid != os.geteuid():
+                raise PermissionError(errno.EPERM, "it is somebody else's", own)
+        except OSError as also:
+            raise QueueError(
+                f"GPUs cannot be given out: neither {folder} ({error.strerror}) nor {own} ({also.strerror}) can hold locks"
+            ) from also
+        return own, f"{folder} cannot be used ({error.strerror}): what other users of this machine run on its GPUs is not seen"
+    return folder, ""
+
+
+def check_locks(folder: str) -> None:
+    """See whether a folder's lock file is there, and can be locked.
+
+    Raises:
+        OSError: why not.
+    """
+    fd = open_lock_file(folder)
+    try:
+        find_free(fd, *GATE)
+    finally:
+        os.close(fd)
+
+
+def open_lock_file(folder: str) -> int:
+    """The file of locks, made where it is not there, for all users. Links are not followed, and nothing is written or removed.
+
+    Raises:
+        OSError: something else is in its place, or it is not for us.
+    """
+    mask = os.umask(0)  # a moment in which it is ours alone would be an error for others
+    try:
+        make_folder(folder)
+        folder_fd = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC)
+        try:
+            fd = None
+            while fd is None:
+                # Without O_CREAT first: in a sticky folder that is refused for the file of another (fs.protected_regular).
+                fd = open_beside(folder_fd, 0) or open_beside(folder_fd, os.O_CREAT | os.O_EXCL)
+        finally:
+            os.close(folder_fd)
+    finally:
+        os.umask(mask)
+    if not stat.S_ISREG(os.fstat(fd).st_mode):
+        os.close(fd)
+        raise OSError(errno.EINVAL, "it is no file", f"{folder}/{LOCK_FILE}")
+    return fd
+
+
+def open_beside(folder_fd: int, making: int) -> int | None:
+    """Open the lock file in a folder; None where it is not there, or to be made and there."""
+    flags = os.O_RDWR | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
+    try:
+        return os.open(LOCK_FILE, flags | making, 0o666, dir_fd=folder_fd)
+    except FileNotFoundError:
+        if making:  # the folder itself was removed
+            raise
+    except FileExistsError:
+        pass
+    return None
+
+
+def make_folder(folder: str) -> None:
+    """A folder as /tmp is: all users may make files there, and nobody may remove another's."""
+    try:
+        os.mkdir(folder, 0o1777)
+    except FileExistsError:
+        return
+
+
 # ---- what a queue says of itself ----
 
 
@@ -345,6 +620,10 @@ class Queue:
         self.log_fd = os.open(options.one("log"), os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC, 0o666)
         self.folder_identity = identify(self.directory)
         self.slots: dict[int, tuple[int, int]] = {}  # element -> slot, its locked file
+        self.gpus = float(options.one("gpus", "0"))  # what each element needs
+        self.locks = find_lock_folder(options.one("locks", LOCK_FOLDER))[0] if self.gpus else ""
+        self.grants: dict[int, Grant] = {}  # by element
+        self.touched_at = time.monotonic()
         self.ended_at: dict[int, float] = {}  # elements whose leftovers were not looked for yet
         self.is_told_to_end = False
         self.kill_at: float | None = None
@@ -369,6 +648,7 @@ class Queue:
             self.start_what_fits()
             self.publish()
             self.kill_leftovers()
+            self.touch_locks()
             self.sleep()
             self.reap()
         while self.ended_at:
@@ -390,17 +670,24 @@ class Queue:
             record.reason = self.find_obstacle()
             slot = self.take_slot() if not record.reason else None
             if slot is None:
-                record.reason = record.reason or "Resources"
+                record.reason = record.reason or self.find_gpus_obstacle() or "Resources"
+                return
+            grant = self.take_gpus()
+            if isinstance(grant, str):
+                os.close(slot[1])
+                record.reason = grant
                 return
             (number, last), *rest = record.pending
             try:
-                pid = self.start(number, slot[1])
+                pid = self.start(number, slot[1], grant)
             except OSError:  # no more processes for now
                 os.close(slot[1])
+                grant.close()
                 record.reason = "Resources"
                 return
             record.pending = [*([(number + 1, last)] if number < last else []), *rest]
             self.slots[number] = slot
+            self.grants[number] = grant
             record.running[number] = (pid, time.time())
 
     def find_obstacle(self) -> str:
@@ -437,13 +724,31 @@ class Queue:
             return slot, fd
         return None
 
-    def start(self, number: int, slot_fd: int) -> int:
-        """Start one element in a session of its own, with nothing of ours but its slot."""
+    def take_gpus(self) -> Grant | str:
+        """The GPUs of one more element; or why it has to wait."""
+        if not self.gpus:
+            return Grant(None, {})
+        try:
+            return read_devices(self.directory).take(self.locks, self.gpus)
+        except (OSError, ValueError):  # too many files are open, or somebody has put something else in a file's place
+            return "Resources"
+
+    def find_gpus_obstacle(self) -> str:
+        """What else an element would wait for when there is no slot; '' for nothing."""
+        try:
+            return read_devices(self.directory).find_obstacle(self.locks, self.gpus) if self.gpus else ""
+        except (OSError, ValueError):
+            return ""
+
+    def start(self, number: int, slot_fd: int, grant: Grant) -> int:
+        """Start one element in a session of its own, with nothing of ours but its slot and its GPUs."""
         environment = {name: value for name, value in os.environ.items() if not name.startswith("HPCSWEEP_")}
         environment |= {
             "HPCSWEEP_ELEMENT": str(number),
             "HPCSWEEP_JOB": f"{self.record.job}_{number}",
             "HPCSWEEP_SLOT_FD": str(SLOT_FD),
+            **({} if grant.fd is None else {"HPCSWEEP_GPUS_FD": str(GPUS_FD)}),
+            **grant.variables,
         }
         pid = os.fork()
         if pid:
@@ -456,6 +761,8 @@ class Queue:
             os.dup2(self.log_fd, 1)
             os.dup2(self.log_fd, 2)
             os.dup2(slot_fd, SLOT_FD)
+            if grant.fd is not None:
+                os.dup2(grant.fd, GPUS_FD)
             os.execvpe("bash", ["bash", self.script, self.record.tag, str(number)], environment)  # noqa: S606, S607 -- the user's bash
         finally:
             os._exit(127)
@@ -463,7 +770,7 @@ class Queue:
     def reap(self) -> None:
         """Take note of the elements that ended, and wake the other queues of this folder: there is a slot for them."""
         numbers = {pid: number for number, (pid, _) in self.record.running.items()}
-        is_any = False
+        ended: list[int] = []
         while numbers:
             try:
                 pid, status = os.waitpid(-1, os.WNOHANG)
@@ -478,9 +785,25 @@ class Queue:
                 del self.record.running[number]
                 os.close(self.slots.pop(number)[1])
                 self.ended_at[number] = time.monotonic()
-                is_any = True
-        if is_any:
+                ended.append(number)
+        if ended:
+            self.give_back(ended)
             wake_queues(self.directory, except_job=self.record.job)
+
+    def give_back(self, ended: list[int]) -> None:
+        """Give the GPUs of elements back; not yet of one that has left something behind, which may still have memory there."""
+        is_asked = any(self.grants[number].fd is not None for number in ended)
+        left = find_elements(self.record.job) if is_asked else {}
+        for number in ended:
+            if number not in left:
+                self.grants.pop(number).close()
+
+    def forget(self, number: int) -> None:
+        """Nothing of an element that has ended is left, or nothing can be done about it."""
+        del self.ended_at[number]
+        if number in self.grants:
+            self.grants.pop(number).close()
+            wake_queues(self.directory)
 
     def kill_leftovers(self, *, is_end: bool = False) -> None:
         """End what elements left behind, as a scheduler does; all at once, now and then, for a look at all processes costs."""
@@ -492,13 +815,20 @@ class Queue:
         alive = find_elements(self.record.job)
         for number, ended_at in list(self.ended_at.items()):
             if number not in alive:
-                del self.ended_at[number]
+                self.forget(number)
             elif now >= ended_at + LEFTOVERS_GRACE_S:
                 send(alive[number], signal.SIGKILL)
                 if now >= ended_at + LEFTOVERS_GRACE_S + UNKILLABLE_S:
-                    del self.ended_at[number]
+                    self.forget(number)
         if is_end and self.ended_at:
             time.sleep(0.05)
+
+    def touch_locks(self) -> None:
+        """Keep the lock file from being taken for one that nobody needs any more."""
+        fd = next((grant.fd for grant in self.grants.values() if grant.fd is not None), None)
+        if fd is not None and time.monotonic() >= self.touched_at + TOUCH_S:
+            self.touched_at = time.monotonic()
+            os.utime(fd)
 
     # -- what is told and asked --
 
@@ -539,7 +869,7 @@ class Queue:
     def sleep(self) -> None:
         """Until a signal (a child's end, somebody's word), the end of what we wait for, or the time of the next look."""
         waits_s = [FOLDER_CHECK_S]
-        if self.record.pending and (self.record.reason == "Resources" or self.after):
+        if self.record.pending and (self.record.reason not in NEVER_MIND or self.after):
             waits_s.append(POLL_S)
         if self.ended_at:
             waits_s.append(min(self.ended_at.values()) + LEFTOVERS_GRACE_S - time.monotonic())
@@ -568,6 +898,15 @@ def read_jobs(directory: str) -> int:
         return max(1, int(read_bytes(f"{directory}/jobs")))
     except (OSError, ValueError):
         return len(os.sched_getaffinity(0))
+
+
+def read_devices(directory: str) -> Devices:
+    """The GPUs that elements of the folder may have.
+
+    Raises:
+        OSError, ValueError: the file cannot be read, or is not what was written.
+    """
+    return Devices(read_bytes(f"{directory}/devices").decode())
 
 
 def open_pidfd(job: str) -> int | None:
@@ -601,7 +940,8 @@ class Options:
     def __init__(self, words: list[str]) -> None:
         self.rest: list[str] = []
         self.values: dict[str, list[str]] = {}
-        names = ("dir", "tag", "size", "script", "log", "chdir", "jobs", "at-once", "after", "then", "grace", "ready-fd")
+        submitting = ("tag", "size", "script", "log", "chdir", "jobs", "at-once", "after", "then", "devices", "gpus", "locks")
+        names = ("dir", "grace", "ready-fd", *submitting)
         while words:
             word = words.pop(0)
             name = word[2:]
@@ -639,6 +979,13 @@ def submit(options: Options, words: list[str]) -> int:
     os.makedirs(directory, exist_ok=True)
     if options.has("jobs"):
         write_whole(f"{directory}/jobs", f"{int(options.one('jobs'))}\n")
+    if options.has("devices"):
+        write_whole(f"{directory}/devices", "\n".join([*options.one("devices").split(), ""]))
+    if float(options.one("gpus", "0")):
+        if not os.path.exists(f"{directory}/devices"):
+            raise QueueError("--gpus needs --devices", 2)
+        said = find_lock_folder(options.one("locks", LOCK_FOLDER))[1]
+        sys.stderr.write(f"{said}\n" if said else "")
     for name in ("tag", "size", "script", "log", "chdir"):
         options.one(name)
     read_fd, write_fd = os.pipe()

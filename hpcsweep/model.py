@@ -27,12 +27,13 @@ class Request:
     """The resources of one task, resolved: what its array asks the scheduler for. None: the site's default.
 
     ``memory_bytes`` is per task; 0 means "ask for none" (``memory: site``, for clusters that refuse --mem).
+    ``gpus`` is a whole number, or a fraction below 1: several tasks share one.
     """
 
     time_limit_s: int | None = None
     memory_bytes: int | None = None
     cpus: int | None = None
-    gpus: int | None = None
+    gpus: float | None = None
     gpu_type: str | None = None
     nodes: int | None = None
     tasks_per_node: int | None = None
@@ -122,7 +123,8 @@ class Settings:
     ``resources`` and ``env`` hold values or texts with ``{{ }}``; ``resources`` is resolved for each task by
     ``sweepfile.resolve_request``. ``template``, ``files`` and ``stdin`` hold file *contents*, read at submit, so that a later
     edit of the originals changes nothing (``template_path``, ``files_paths`` name them for messages). ``gpus_from``: devices, or
-    groups of them (``"1,2"``); or the variable that names what was granted, or ``nvidia-smi``.
+    groups of them (``"1,2"``); or the variable that names what was granted, or ``nvidia-smi``. ``gpus``: the devices of this
+    machine that its queue may give out, or groups of them; None: those that are found.
     """
 
     name: str
@@ -150,6 +152,7 @@ class Settings:
     metrics: tuple[str | MetricsFrom, ...] = ()
     objective: str | None = None
     replicates: tuple[str, ...] = ()
+    gpus: tuple[str, ...] | None = None
     canary: int = 0
     max_failures: int | None = None
     retry: Retry | None = None

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass, replace
 from typing import Literal
 
+from hpcsweep.gpus import tasks_of_a_gpu, whole_gpus
 from hpcsweep.model import Request
 
 SHORT_S = 600
@@ -61,20 +61,14 @@ def element_request(task: Request, packing: Packing) -> Request:
         memory_bytes=times(task.memory_bytes),
         cpus=task.cpus if task.tasks_per_node is not None else side_by_side if task.cpus is None else times(task.cpus),
         tasks_per_node=times(task.tasks_per_node),
-        gpus=None if task.gpus is None else devices_of(task.gpus, side_by_side),
+        gpus=task.gpus if task.gpus is None or not packing.is_packed else devices_of(task.gpus, side_by_side),
         tmp_bytes=times(task.tmp_bytes),
     )
 
 
-def tasks_per_device(gpus: float) -> int:
-    """How many tasks share a GPU that each of them asks for a part of: 4 of 0.25, 2 of 0.4; 1 where they ask for whole ones."""
-    return math.floor(1 / gpus + 1e-9) if 0 < gpus < 1 else 1
-
-
-def devices_of(gpus: float, tasks: int = 1) -> int:
+def devices_of(gpus: float, tasks: int) -> int:
     """How many whole GPUs so many tasks side by side need: a part of one is never taken from two."""
-    sharing = tasks_per_device(gpus)
-    return math.ceil(tasks / sharing) if sharing > 1 else math.ceil(gpus) * tasks
+    return -(-tasks // tasks_of_a_gpu(gpus)) if 0 < gpus < 1 else whole_gpus(gpus) * tasks
 
 
 def choose_packing(

@@ -381,6 +381,7 @@ def test_without_processes_it_waits(bench, monkeypatch):
     queue = localqueue.Queue.__new__(localqueue.Queue)
     queue.record = localqueue.Record("1-2-3", "tag-1", 3)
     queue.is_held, queue.is_disk_full, queue.after, queue.at_once, queue.slots = False, False, set(), 0, {}
+    queue.gpus, queue.grants = 0.0, {}
     queue.directory = str(bench.path)
 
     def no_more(*_: object) -> int:

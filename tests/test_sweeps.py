@@ -159,7 +159,17 @@ def check_values(project, _status, rows):
     assert not list(project.path.rglob("x"))
 
 
-CHECKS_OF_RUNS = {"lr": check_lr, "resources": check_resources, "finally": check_finally, "values": check_values}
+def check_gpus(_project, _status, rows):
+    assert {row["gpu"] for row in rows} <= {0, 1}
+
+
+CHECKS_OF_RUNS = {
+    "gpu-workstation": check_gpus,
+    "lr": check_lr,
+    "resources": check_resources,
+    "finally": check_finally,
+    "values": check_values,
+}
 
 
 def test_the_first_example_gives_the_same_results_again(project):

@@ -68,6 +68,13 @@ def add_sweep(parser: argparse.ArgumentParser) -> None:
     add_space(parser)
     parser.add_argument("--name", metavar="NAME", help="the run's name (default: run-01, run-02, ...)")
     add_scheduler(parser)
+    parser.add_argument(
+        "--gpus",
+        metavar="LIST",
+        action="append",
+        default=[],
+        help="scheduler local: the GPUs that tasks may have, 0,1,2,3 (as groups '0;1,2'); none: they are not given out",
+    )
     add_profile(parser)
     parser.add_argument(
         "--runs-dir", metavar="DIR", help="where runs are made (default: runs_dir of your configuration, else runs)"

@@ -28,6 +28,7 @@ def run(
     limit: int | None,
     name: str | None,
     scheduler: str | None,
+    gpus: list[str],
     profile: str | None,
     runs_dir: str | None,
     *,
@@ -36,7 +37,14 @@ def run(
 ) -> int:
     """Show a sweep file; 0 when submit would take it."""
     given = SweepOptions(
-        params=params, settings=settings, limit=limit, name=name, scheduler=scheduler, profile=profile, runs_dir=runs_dir
+        params=params,
+        settings=settings,
+        limit=limit,
+        name=name,
+        scheduler=scheduler,
+        profile=profile,
+        runs_dir=runs_dir,
+        gpus=gpus,
     )
     seen = preview(sweep, given)
     if points:
@@ -44,10 +52,10 @@ def run(
             output.say(json.dumps(point, ensure_ascii=False))
         return 0
     if as_json:
-        output.note(*seen.sweep.warnings)
+        output.note(*seen.sweep.warnings, *seen.gpus.notes)
         output.print_json(seen.to_json())
         return 0
-    output.note(*seen.sweep.warnings)
+    output.note(*seen.sweep.warnings, *seen.gpus.notes)
     output.say(*_lines(seen))
     return 0
 
@@ -73,6 +81,9 @@ def _lines(seen: Preview) -> Iterable[str]:
     if seen.snapshot is not None:
         yield ""
         yield seen.snapshot.words
+    if seen.gpus.devices is not None:
+        yield ""
+        yield f"GPUs of this machine that the tasks are given: {seen.gpus.devices.names}"
     yield ""
     yield "settings, and where each came from:"
     rows = [(key, value, origin) for key, value, origin in seen.settings_rows()]

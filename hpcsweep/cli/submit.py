@@ -34,6 +34,7 @@ def run(
     limit: int | None,
     name: str | None,
     scheduler: str | None,
+    gpus: list[str],
     profile: str | None,
     runs_dir: str | None,
     jobs: int | None,
@@ -45,7 +46,14 @@ def run(
 ) -> int:
     """Submit; 0 when it was accepted (with --watch: when all tasks are done)."""
     given = SweepOptions(
-        params=params, settings=settings, limit=limit, name=name, scheduler=scheduler, profile=profile, runs_dir=runs_dir
+        params=params,
+        settings=settings,
+        limit=limit,
+        name=name,
+        scheduler=scheduler,
+        profile=profile,
+        runs_dir=runs_dir,
+        gpus=gpus,
     )
     prepared = prepare(read_sweep(sweep, given), sweep, given)
     tell_warnings(prepared.sweep, prepared.expansion)

@@ -34,7 +34,8 @@ hpcsweep_contain() { # VARIABLE... -- WORD...: the command in the container, as 
       [[ $bind == *:* ]] || bind=$bind:$bind
       hpcsweep_argv+=(--volume "$bind")
     done
-    for name in "${variables[@]}" "${!HPCSWEEP_@}" "${!SLURM_@}" PYTHONUNBUFFERED TMPDIR CUDA_VISIBLE_DEVICES; do
+    for name in "${variables[@]}" "${!HPCSWEEP_@}" "${!SLURM_@}" PYTHONUNBUFFERED TMPDIR \
+      CUDA_VISIBLE_DEVICES CUDA_DEVICE_ORDER ROCR_VISIBLE_DEVICES HIP_VISIBLE_DEVICES; do
       hpcsweep_argv+=(--env "$name")
     done
   else

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-import math
 import re
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from hpcsweep.errors import HpcsweepError
+from hpcsweep.gpus import tasks_of_a_gpu, whole_gpus
 from hpcsweep.model import Request, Settings
-from hpcsweep.packing import ALONE, Packing, element_request, tasks_per_device
+from hpcsweep.packing import ALONE, Packing, element_request
 from hpcsweep.render.container import container_function
 from hpcsweep.render.directives import add_directives
 from hpcsweep.render.facts import RunFacts, resource_facts
@@ -165,8 +165,8 @@ def _gpu_lines(settings: Settings, request: Request) -> list[str]:
     """How many GPUs a task has to itself, or how many tasks share one; and where to look for what was granted."""
     if not request.gpus:
         return []
-    sharing = tasks_per_device(request.gpus)
-    lines = [f"hpcsweep_tasks_per_gpu={sharing}" if sharing > 1 else f"hpcsweep_gpus_per_task={math.ceil(request.gpus)}"]
+    sharing = tasks_of_a_gpu(request.gpus)
+    lines = [f"hpcsweep_tasks_per_gpu={sharing}" if sharing > 1 else f"hpcsweep_gpus_per_task={whole_gpus(request.gpus)}"]
     if isinstance(settings.gpus_from, str):
         lines.append(f"hpcsweep_gpus_from={quote_always(settings.gpus_from)}")
     elif settings.gpus_from:

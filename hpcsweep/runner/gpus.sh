@@ -90,6 +90,7 @@ hpcsweep_read_gpu_file() { # Torque names what it has granted in a file, a line 
 }
 
 hpcsweep_export_gpus() { # the share of the task's own place
+  unset -v HPCSWEEP_GPU_GROUPS
   local name first many=${hpcsweep_gpus_per_task:-1} slot=${hpcsweep_slot:-0}
   # One task that has all of its element's GPUs finds them as the scheduler named them.
   if [[ -z ${hpcsweep_gpu_source-} ]] || ((${hpcsweep_tasks_per_element:-1} == 1 && ${#hpcsweep_gpu_groups[@]} == 0)); then
@@ -98,6 +99,7 @@ hpcsweep_export_gpus() { # the share of the task's own place
   fi
   first=$((slot * many))
   [[ -z ${hpcsweep_tasks_per_gpu-} ]] || first=$((slot / hpcsweep_tasks_per_gpu))
+  [[ -z ${HPCSWEEP_GPUS-} ]] || hpcsweep_export_list HPCSWEEP_GPUS "${hpcsweep_gpus[@]:first:many}"
   for name in "${!hpcsweep_gpu_lists[@]}"; do
     if [[ $name == "$hpcsweep_gpu_source" || -z ${hpcsweep_gpu_lists[$name]} ]]; then
       hpcsweep_export_list "$name" "${hpcsweep_gpus[@]:first:many}"

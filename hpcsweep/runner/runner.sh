@@ -534,11 +534,7 @@ hpcsweep_supervise() {
 hpcsweep_child() {
   printf 'child %s\n' "$BASHPID" >&"$hpcsweep_watch_fd"
   exec {hpcsweep_token_fd}<&- {hpcsweep_watch_fd}>&-
-  # The local queue's slot is the supervisor's, not that of whatever the program leaves behind.
-  if [[ -n ${HPCSWEEP_SLOT_FD-} ]]; then
-    exec {HPCSWEEP_SLOT_FD}>&-
-    unset -v HPCSWEEP_SLOT_FD
-  fi
+  hpcsweep_leave_places
   if ! hpcsweep_make_inputs; then
     hpcsweep_tell broken 2
     exit 1
@@ -576,6 +572,12 @@ hpcsweep_child() {
   hpcsweep_tell program "$status"
   hpcsweep_teardown
   exit "${status% *}"
+}
+
+hpcsweep_leave_places() { # the local queue's slot and GPUs are the supervisor's, not those of whatever the program leaves behind
+  [[ -z ${HPCSWEEP_SLOT_FD-} ]] || exec {HPCSWEEP_SLOT_FD}>&-
+  [[ -z ${HPCSWEEP_GPUS_FD-} ]] || exec {HPCSWEEP_GPUS_FD}>&-
+  unset -v HPCSWEEP_SLOT_FD HPCSWEEP_GPUS_FD
 }
 
 hpcsweep_tell() { # the supervisor, which reads it when the child has ended
@@ -668,7 +670,7 @@ hpcsweep_watch() {
   local deadline='' ends_at='' child='' next line now moment is_due
   trap '' TERM INT HUP USR1 USR2 ALRM
   exec {hpcsweep_token_fd}<&- {hpcsweep_pipe}<&-
-  [[ -z ${HPCSWEEP_SLOT_FD-} ]] || exec {HPCSWEEP_SLOT_FD}>&-
+  hpcsweep_leave_places
   [[ ${hpcsweep_enforce_time_limit-0} != 1 ]] || ends_at=$hpcsweep_ends_at
   while :; do
     next=${hpcsweep_watch_s:-45}

@@ -26,6 +26,7 @@ from hpcsweep.events import ARRAY_CANCEL
 from hpcsweep.fold import Fold
 from hpcsweep.ledger import Array, request_to_json
 from hpcsweep.model import Request
+from hpcsweep.packing import element_request
 from hpcsweep.ranges import format_ranges
 from hpcsweep.runs.cancelling import cancel_elements, mark_tasks
 from hpcsweep.runs.endings import end_attempts, names_of
@@ -367,6 +368,7 @@ def array_job(run: Run, array: Array, policy: Policy, elements: tuple[int, ...] 
         as_single_job=array.is_single,
         directives=array_directives(run, array),
         is_env_clean=run.settings.env_from == "clean",
+        gpus=element_request(array.request, array.packing).gpus,
     )
 
 

@@ -12,7 +12,7 @@ from hpcsweep.errors import HpcsweepError
 from hpcsweep.ledger import NOT_HANDED_OVER
 from hpcsweep.runs.advance import Report, advance, first_refusal
 from hpcsweep.runs.facts import Surroundings, environment_of, environment_text
-from hpcsweep.runs.imagine import check_rendering, run_record, surroundings_of
+from hpcsweep.runs.imagine import check_rendering, default_jobs, run_record, surroundings_of
 from hpcsweep.runs.prepare import Prepared
 from hpcsweep.runs.run import Run
 from hpcsweep.runs.turn import open_turn
@@ -99,26 +99,12 @@ def make_run(prepared: Prepared, *, name: str | None, jobs: int | None, surround
             write_atomically(paths.code_diff, surroundings.diff)
         write_tasks(paths.tasks, prepared.tasks)
         write_first_events(paths, {"event": "created", "at": time.time(), "tasks": len(prepared.tasks)})
-        jobs = jobs or default_jobs(prepared)
+        jobs = jobs or default_jobs(prepared, surroundings.devices)
         write_run_json(paths, run_record(prepared, paths, jobs=jobs, surroundings=surroundings))
     except BaseException:
         discard_run_dir(paths, made)
         raise
     return Run(paths)
-
-
-def default_jobs(prepared: Prepared) -> int | None:
-    """How many elements this machine runs at once: as many as its cores hold of the largest request; None on a cluster.
-
-    GPUs are not shared out here: each task sees them all, so tasks that ask for one run one by one.
-    """
-    if prepared.scheduler != "local":
-        return None
-    if any(request.gpus for request in prepared.requests.values()):
-        return 1
-    cores = len(os.sched_getaffinity(0))
-    widest = max((request.cpus or 1) * (request.tasks_per_node or 1) for request in prepared.requests.values())
-    return max(1, cores // widest)
 
 
 def jobs_of(texts: Sequence[str], prepared: Prepared) -> tuple[str, ...]:

@@ -9,6 +9,7 @@ from typing import Any
 
 from hpcsweep.errors import HpcsweepError
 from hpcsweep.model import Settings, Task
+from hpcsweep.runs.gpus import check_requests_fit
 from hpcsweep.runs.prepare import SweepOptions, read_sweep
 from hpcsweep.runs.preview import flat_settings, origin_of
 from hpcsweep.runs.run import Run
@@ -128,6 +129,7 @@ def check_tasks(run: Run, additions: Additions) -> None:
         request = extended.request_of(task.index)
         for problem in run.scheduler.problems(request, options):
             raise HpcsweepError(f"task {task.index}: {problem.message}", problem.hint)
+        check_requests_fit(run.devices, [request], run.settings.parallel or 1)
         writer.check(task, request)
 
 

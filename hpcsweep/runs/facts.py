@@ -15,6 +15,7 @@ from typing import Any
 
 from hpcsweep._version import __version__
 from hpcsweep.errors import HpcsweepError
+from hpcsweep.gpus import Devices
 from hpcsweep.model import Settings
 from hpcsweep.runs.editable import editable_roots
 from hpcsweep.runs.git import GitTroubleError, describe_commit, find_changes, find_repository
@@ -66,12 +67,16 @@ def environment_text(environ: Mapping[str, str], run_dir: Path | None = None) ->
 
 @dataclass(frozen=True, kw_only=True)
 class Surroundings:
-    """What a run records of the moment it is made. ``facts`` go to run.json, ``diff`` is a file of its own, ``notes`` are told."""
+    """What a run records of the moment it is made. ``facts`` go to run.json, ``diff`` is a file of its own, ``notes`` are told.
+
+    ``devices``: the GPUs of this machine that its queue gives to the tasks.
+    """
 
     scheduler_version: str | None = None
     facts: Mapping[str, Any] = field(default_factory=dict)
     diff: bytes | None = None
     snapshot: SnapshotPlan | None = None
+    devices: Devices | None = None
     notes: Sequence[str] = ()
 
 

@@ -2,16 +2,23 @@
 
 from __future__ import annotations
 
+import os
 import time
+from collections import Counter
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from hpcsweep.decide import PlanArray, decide, policy_of
+from hpcsweep.decide import PlanArray, decide, packing_of, policy_of
 from hpcsweep.errors import HpcsweepError
+from hpcsweep.events import FINALLY
 from hpcsweep.fold import Evidence, Fold
+from hpcsweep.gpus import Devices, devices_to_json
 from hpcsweep.ledger import Array, Ledger
+from hpcsweep.packing import element_request
 from hpcsweep.runs.advance import new_array
 from hpcsweep.runs.facts import Surroundings, current_folder, current_umask, look_around, make_tag, make_uid, who_and_where
+from hpcsweep.runs.gpus import Found, check_requests_fit, count_jobs, find_gpus
 from hpcsweep.runs.limits import site_limits
 from hpcsweep.runs.prepare import Prepared
 from hpcsweep.runs.run import Run, current_rehearsal
@@ -46,6 +53,7 @@ def run_record(
         "scheduler": prepared.scheduler,
         "rehearsal": current_rehearsal(),
         "jobs": jobs,
+        "gpus": None if around.devices is None else devices_to_json(around.devices),
         "profile": prepared.sweep.profile,
         "names": list(prepared.sweep.names),
         "settings": settings_to_json(prepared.settings),
@@ -66,9 +74,34 @@ def imagine_run(
 def surroundings_of(prepared: Prepared) -> Surroundings:
     """What is to be recorded of the moment and the place at which a sweep is submitted."""
     scheduler = make_scheduler(prepared.scheduler)
-    return look_around(
+    found = gpus_of(prepared)
+    around = look_around(
         scheduler, prepared.settings, Path(current_folder()), absolute_as_written(Path(prepared.settings.runs_dir))
     )
+    return replace(around, devices=found.devices, notes=(*around.notes, *found.notes))
+
+
+def gpus_of(prepared: Prepared) -> Found:
+    """The GPUs of this machine that the tasks share, and whether each can get what it asks for.
+
+    Raises:
+        HpcsweepError: one that is not here is named, or a task asks for more than there are.
+    """
+    found = find_gpus(prepared.settings, prepared.scheduler, prepared.sweep.origins, os.environ)
+    last = [imagine_run(prepared).request_of(FINALLY)] if prepared.settings.finally_ is not None else []
+    check_requests_fit(found.devices, prepared.requests.values(), prepared.settings.parallel or 1)
+    check_requests_fit(found.devices, last)
+    return found
+
+
+def default_jobs(prepared: Prepared, devices: Devices | None) -> int | None:
+    """How many elements this machine runs at once; None on a cluster."""
+    if prepared.scheduler != "local":
+        return None
+    policy = policy_of(prepared.settings)
+    counts = Counter(prepared.requests.values())
+    elements = [element_request(request, packing_of(policy, request, tasks)) for request, tasks in counts.items()]
+    return count_jobs(devices, elements, len(os.sched_getaffinity(0)))
 
 
 def plan_arrays(run: Run, prepared: Prepared) -> list[Array]:

@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import json
 import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 from hpcsweep.errors import HpcsweepError
+from hpcsweep.gpus import parse_option
 from hpcsweep.model import Params, Request, Settings, Task
 from hpcsweep.packing import choose_packing, element_request
 from hpcsweep.retry import is_without_base
 from hpcsweep.runs.configuration import configuration_files, host_name
+from hpcsweep.runs.gpus import OPTION, with_implied_gpus
 from hpcsweep.runs.run import meant_here
 from hpcsweep.schedulers import choose, make_scheduler
 from hpcsweep.schedulers.base import MOST_ELEMENTS, Scheduler
@@ -33,6 +36,7 @@ class SweepOptions:
     scheduler: str | None = None
     profile: str | None = None
     runs_dir: str | None = None
+    gpus: Sequence[str] = ()
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -78,6 +82,7 @@ def parse_sweep(text: bytes, path: str, options: SweepOptions, *, needs_command:
     )
     given = {"scheduler": options.scheduler, "runs_dir": options.runs_dir}
     named = {key: f"--{key.replace('_', '-')}" for key, value in given.items() if value is not None}
+    named |= {"gpus": OPTION} if options.gpus else {}
     return replace(sweep, origins={**sweep.origins, **named})
 
 
@@ -98,6 +103,7 @@ def prepare_expanded(sweep: Sweep, path: str, expansion: Expansion) -> Prepared:
     """
     tasks = [Task(index=index, id=point_id(params), params=params) for index, params in enumerate(expansion.points)]
     scheduler = choose(meant_here(sweep.settings.scheduler), is_installed, run_command)
+    sweep = with_implied_gpus(sweep, scheduler)
     requests = {task.index: request_of(sweep, task.params) for task in tasks}
     check_requests(make_scheduler(scheduler), sweep, set(requests.values()), scheduler)
     return Prepared(
@@ -214,7 +220,11 @@ def _origin(sweep: Sweep, scheduler: str, option: str) -> str:
 
 def _as_settings(options: SweepOptions) -> list[str]:
     given = {"scheduler": options.scheduler, "runs_dir": options.runs_dir}
-    return [f"{key}={value}" for key, value in given.items() if value is not None]
+    settings = [f"{key}={value}" for key, value in given.items() if value is not None]
+    if options.gpus:
+        groups = parse_option(options.gpus)
+        settings.append(f"gpus={json.dumps(groups) if groups else 'none'}")
+    return settings
 
 
 def _read_text(path: str) -> str:

@@ -6,17 +6,19 @@ import json
 import shlex
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
-from itertools import islice
+from dataclasses import dataclass, field, replace
+from itertools import chain, islice
 from pathlib import Path
 from typing import Any
 
 from hpcsweep.decide import packing_of, policy_of
+from hpcsweep.gpus import devices_to_json
 from hpcsweep.model import Params, Request, Task
 from hpcsweep.render.templates import read_runner
 from hpcsweep.runs.advance import array_job
 from hpcsweep.runs.facts import Surroundings, current_folder, printable
-from hpcsweep.runs.imagine import imagine_run, plan_arrays, surroundings_of
+from hpcsweep.runs.gpus import Found, check_requests_fit
+from hpcsweep.runs.imagine import default_jobs, gpus_of, imagine_run, plan_arrays, surroundings_of
 from hpcsweep.runs.limits import site_limits
 from hpcsweep.runs.prepare import Prepared, SweepOptions, check_requests, prepare_expanded, read_sweep, request_of
 from hpcsweep.runs.run import Run
@@ -52,6 +54,7 @@ class Preview:
     command: str | None
     script: str | None
     snapshot: SnapshotPlan | None = None
+    gpus: Found = field(default_factory=Found)
 
     @property
     def short_script(self) -> str:
@@ -89,6 +92,7 @@ class Preview:
             "command": self.command,
             "warnings": list(self.sweep.warnings),
             "snapshot": None if self.snapshot is None else self.snapshot.facts,
+            "gpus": None if self.gpus.devices is None else devices_to_json(self.gpus.devices),
         }
 
 
@@ -102,12 +106,14 @@ def preview(path: str, options: SweepOptions) -> Preview:
     prepared, requests = _survey(sweep, path, options)
     expansion = prepared.expansion
     snapshot = plan_snapshot(prepared.settings, Path(current_folder()), absolute_as_written(Path(prepared.settings.runs_dir)))
-    around = Surroundings(facts={"snapshot": None if snapshot is None else snapshot.facts})
+    gpus = gpus_of(prepared)
+    check_requests_fit(gpus.devices, chain(*requests), prepared.settings.parallel or 1)
+    around = Surroundings(facts={"snapshot": None if snapshot is None else snapshot.facts}, devices=gpus.devices)
     run = imagine_run(prepared, name=options.name, jobs=None, surroundings=around)
     arrays = plan_arrays(run, prepared)
     writer = ArrayWriter(run) if sweep.settings.command is not None and arrays else None
     return Preview(
-        sweep=sweep,
+        sweep=prepared.sweep,
         scheduler=prepared.scheduler,
         points_count=expansion.count,
         is_complete=expansion.is_complete,
@@ -118,6 +124,7 @@ def preview(path: str, options: SweepOptions) -> Preview:
         command=writer.command(arrays[0]) if writer else None,
         script=writer.script(arrays[0], writer.chunks(arrays[0])) if writer else None,
         snapshot=snapshot,
+        gpus=gpus,
     )
 
 
@@ -155,7 +162,7 @@ def _survey(sweep: Sweep, path: str, options: SweepOptions) -> tuple[Prepared, S
 def dry_run(prepared: Prepared, *, name: str | None, jobs: int | None) -> Iterable[tuple[str, str]]:
     """(title, text) of every file that ``submit`` would write, and of the commands it would run."""
     surroundings = surroundings_of(prepared)
-    run = imagine_run(prepared, name=name, jobs=jobs, surroundings=surroundings)
+    run = imagine_run(prepared, name=name, jobs=jobs or default_jobs(prepared, surroundings.devices), surroundings=surroundings)
     writer = ArrayWriter(run)
     yield str(run.paths.sweep_yaml), prepared.sweep.text.decode("utf-8", "replace")
     yield (

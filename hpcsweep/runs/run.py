@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from hpcsweep.errors import HpcsweepError
+from hpcsweep.gpus import Devices, devices_from_json
 from hpcsweep.ledger import Ledger
 from hpcsweep.model import Request, Settings, Task
 from hpcsweep.render.facts import FrozenCode
@@ -154,8 +155,13 @@ class Run:
         """The scheduler that the run was made for."""
         # Where nobody needs to watch: this machine's queue itself turns the loop when an array has ended.
         then = (sys.executable, "-m", "hpcsweep", "advance", "--quiet", str(self.paths.root))
-        site = Site(queue_dir=str(self.paths.local_dir), jobs=self.info.get("jobs"), then=then)
+        site = Site(queue_dir=str(self.paths.local_dir), jobs=self.info.get("jobs"), then=then, devices=self.devices)
         return make_scheduler(self.info["scheduler"], site)
+
+    @property
+    def devices(self) -> Devices | None:
+        """The GPUs of this machine that its queue gives to the tasks, where it does."""
+        return devices_from_json(self.info.get("gpus"))
 
     @property
     def settle_s(self) -> float:

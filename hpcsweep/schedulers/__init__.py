@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from hpcsweep.errors import HpcsweepError
+from hpcsweep.gpus import Devices
 from hpcsweep.model import Completed
 from hpcsweep.schedulers.base import Command, Scheduler
 from hpcsweep.schedulers.local import Local
@@ -20,16 +21,24 @@ __all__ = ["SCHEDULERS", "Scheduler", "Site", "choose", "make_scheduler", "whose
 
 @dataclass(frozen=True, kw_only=True)
 class Site:
-    """What a scheduler may need to know of the run: this machine's queue, how many elements it runs at once, what then."""
+    """What a scheduler may need to know of the run: this machine's queue, how many elements it runs at once, its GPUs, what then."""
 
     queue_dir: str = ""
     jobs: int | None = None
     then: tuple[str, ...] = ()
+    devices: Devices | None = None
 
 
 def _make_local(site: Site) -> Scheduler:
     program = Path(__file__).parent.parent / "localqueue.py"
-    return Local(queue_dir=site.queue_dir, jobs=site.jobs, then=site.then, python=sys.executable, program=str(program))
+    return Local(
+        queue_dir=site.queue_dir,
+        jobs=site.jobs,
+        then=site.then,
+        devices=site.devices,
+        python=sys.executable,
+        program=str(program),
+    )
 
 
 SCHEDULERS: dict[str, Callable[[Site], Scheduler]] = {

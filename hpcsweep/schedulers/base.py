@@ -39,7 +39,7 @@ class ArrayJob:
     has run already finds its claim taken.
 
     ``directives``: the script's directive lines; what they set, a default in the submitter's environment
-    (SBATCH_ACCOUNT) must not override. ``is_env_clean``: nothing of the submitter's environment goes along (``env_from: clean``).
+    (SBATCH_ACCOUNT) must not override. ``gpus``: what each element needs, where the scheduler reads no directives. ``is_env_clean``: nothing of the submitter's environment goes along (``env_from: clean``).
     """
 
     tag: str
@@ -56,6 +56,7 @@ class ArrayJob:
     as_single_job: bool = False  # array.mode: jobs (size is 1 then)
     directives: tuple[str, ...] = ()
     is_env_clean: bool = False
+    gpus: float | None = None
 
 
 @dataclass(frozen=True, kw_only=True)

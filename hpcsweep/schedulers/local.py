@@ -12,6 +12,7 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
+from hpcsweep.gpus import Devices
 from hpcsweep.model import Completed, Request, Value
 from hpcsweep.ranges import format_ranges, parse_ranges
 from hpcsweep.schedulers.base import (
@@ -44,7 +45,8 @@ _MAX_RANGES_LENGTH = 100_000  # one argument may have 128 kB on Linux
 class Local:
     """The queue of one run on this machine.
 
-    ``jobs``: how many elements run at once (None: as many as it has cores); ``then``: argv that is run when an array has ended.
+    ``jobs``: how many elements run at once (None: as many as it has cores); ``then``: argv that is run when an array has ended;
+    ``devices``: the GPUs that are shared out (None: none are, and elements see them all).
     """
 
     queue_dir: str
@@ -52,6 +54,7 @@ class Local:
     program: str
     jobs: int | None = None
     then: tuple[str, ...] = ()
+    devices: Devices | None = None
     name: str = "local"
     command: str = "bash"
     lost_after_s: float = 2.0
@@ -86,6 +89,8 @@ class Local:
         words = ["--tag", job.tag, "--size", str(job.size), "--script", job.script, "--log", job.log, "--chdir", job.chdir]
         if self.jobs is not None:
             words += ["--jobs", str(self.jobs)]
+        if self.devices is not None and job.gpus:
+            words += ["--devices", _devices_text(self.devices), "--gpus", str(job.gpus)]
         if job.at_once:
             words += ["--at-once", str(job.at_once)]
         for other in job.after:
@@ -231,6 +236,11 @@ class Local:
 
     def _control(self, verb: str, *words: str) -> Command:
         return Command(argv=self._argv(verb, *words), timeout_s=_GRACE_S + 25.0)
+
+
+def _devices_text(devices: Devices) -> str:
+    """``CUDA_VISIBLE_DEVICES 0=GPU-a 1,2=GPU-b,GPU-c``."""
+    return " ".join([devices.variable, *(f"{group.name}={','.join(group.locks)}" for group in devices.groups)])
 
 
 def _parse_elements(text: str) -> range | tuple[int, ...] | None:

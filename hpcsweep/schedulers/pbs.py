@@ -14,6 +14,7 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import ClassVar
 
+from hpcsweep.gpus import whole_gpus
 from hpcsweep.model import Completed, Request
 from hpcsweep.ranges import format_ranges
 from hpcsweep.schedulers.base import ArrayJob, Command, Limits, NoAnswer, Seen
@@ -131,7 +132,7 @@ class Pbs(Qsub):
         if request.memory_bytes:
             words.append(f"mem={format_memory(request.memory_bytes)}")
         if request.gpus:
-            words.append(f"ngpus={request.gpus}")
+            words.append(f"ngpus={whole_gpus(request.gpus)}")
         words += chunk
         lines = [f"#PBS -l select={':'.join([str(request.nodes or 1), *words])}"] if words or request.nodes is not None else []
         if request.time_limit_s is not None:

@@ -12,6 +12,7 @@ from collections.abc import Iterable, Mapping
 from functools import cache
 from itertools import combinations
 
+from hpcsweep.gpus import whole_gpus
 from hpcsweep.model import Request, Value
 from hpcsweep.schedulers.base import Problem
 
@@ -114,7 +115,7 @@ def format_directives(request: Request, options: Mapping[str, Value]) -> list[st
     if request.cpus is not None:
         words["cpus_per_task"] = str(request.cpus)
     if request.gpus:
-        words["gres"] = ":".join(["gpu", *([request.gpu_type] if request.gpu_type else []), str(request.gpus)])
+        words["gres"] = ":".join(["gpu", *([request.gpu_type] if request.gpu_type else []), str(whole_gpus(request.gpus))])
     words |= {name: value for name in ("partition", "account", "qos") if (value := getattr(request, name)) is not None}
     if request.tmp_bytes:
         words["tmp"] = f"{-(-request.tmp_bytes // _MIB)}M"

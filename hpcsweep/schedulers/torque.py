@@ -14,6 +14,7 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import ClassVar
 
+from hpcsweep.gpus import whole_gpus
 from hpcsweep.model import Completed, Request
 from hpcsweep.ranges import format_ranges
 from hpcsweep.schedulers.base import ArrayJob, Command, Limits, NoAnswer, Seen
@@ -150,7 +151,7 @@ class Torque(Qsub):
         if request.cpus is not None or request.tasks_per_node is not None:
             words.append(f"ppn={(request.cpus or 1) * (request.tasks_per_node or 1)}")
         if request.gpus:
-            words.append(f"gpus={request.gpus}")
+            words.append(f"gpus={whole_gpus(request.gpus)}")
         words += chunk
         lines = [f"#PBS -l nodes={':'.join([str(nodes), *words])}"] if words or request.nodes is not None else []
         if request.memory_bytes:

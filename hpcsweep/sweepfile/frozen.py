@@ -49,6 +49,8 @@ def settings_from_json(data: Mapping[str, Any]) -> Settings:
         values["command"] = _command(values.get("command"))
         if isinstance(values.get("gpus_from"), list):
             values["gpus_from"] = tuple(values["gpus_from"])
+        if values.get("gpus") is not None:
+            values["gpus"] = tuple(values["gpus"])
         if values.get("container") is not None:
             container = _known(Container, values["container"])
             values["container"] = Container(**container | {"bind": tuple(container.get("bind", ()))})

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
 from functools import lru_cache
@@ -9,6 +10,7 @@ from typing import Any
 
 from hpcsweep.errors import HpcsweepError
 from hpcsweep.expressions import Template, compile_template
+from hpcsweep.gpus import LEAST
 from hpcsweep.model import Params, Request, Value
 from hpcsweep.sweepfile.units import MEMORY_EXAMPLES, TIME_EXAMPLES, parse_memory, parse_time
 
@@ -26,7 +28,7 @@ class ResourceKey:
     """One key of ``resources:``: the field of Request that it fills, how its value is read, what it is for."""
 
     field: str
-    read: Callable[[Value], int | str]
+    read: Callable[[Value], float | str]
     expected: str
     help: str
     types: tuple[str, ...] = ("string",)
@@ -68,6 +70,22 @@ def _read_count(minimum: int) -> Callable[[Value], int]:
     return read
 
 
+def _read_gpus(value: Value) -> float:
+    """A whole number of GPUs, or the fraction of one that a task shares with others."""
+    number = value
+    if isinstance(value, str) and re.fullmatch(r"\s*0?\.[0-9]+\s*", value, re.ASCII):
+        number = float(value)
+    if isinstance(number, float) and LEAST <= number < 1:
+        return number
+    if isinstance(number, float) and 0 < number < LEAST:
+        raise ResourceError(f"expected {_GPUS}, got {show_value(value)}", f"{LEAST} is the least")
+    try:
+        return _read_count(0)(value)
+    except ResourceError as error:
+        hint = "several tasks share one GPU with a fraction such as 0.5; more than one GPU is a whole number"
+        raise ResourceError(f"expected {_GPUS}, got {show_value(value)}", hint) from error
+
+
 def _read_word(value: Value) -> str:
     text = str(value) if isinstance(value, int) and not isinstance(value, bool) else value
     if not isinstance(text, str):
@@ -79,6 +97,7 @@ def _read_word(value: Value) -> str:
     return text
 
 
+_GPUS = "a whole number from 0, or a fraction below 1"
 _COUNT_TYPES = ("integer", "string")
 RESOURCE_KEYS: dict[str, ResourceKey] = {
     "time": ResourceKey(
@@ -103,10 +122,10 @@ RESOURCE_KEYS: dict[str, ResourceKey] = {
     ),
     "gpus": ResourceKey(
         field="gpus",
-        read=_read_count(0),
-        expected="a whole number from 0",
-        help="GPUs of one task.",
-        types=_COUNT_TYPES,
+        read=_read_gpus,
+        expected=_GPUS,
+        help="GPUs of one task; a fraction such as 0.25 where several tasks share one.",
+        types=("number", "string"),
         minimum=0,
     ),
     "gpu_type": ResourceKey(

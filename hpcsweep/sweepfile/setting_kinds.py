@@ -6,6 +6,7 @@ import re
 from typing import Any
 
 from hpcsweep.errors import HpcsweepError
+from hpcsweep.gpus import GpuError, check_groups, parse_group
 from hpcsweep.model import Snapshot
 from hpcsweep.objective import DIRECTIONS, REDUCTIONS, ObjectiveError, parse_objective
 from hpcsweep.render.shared import compile_shared_shell
@@ -242,33 +243,40 @@ def _read_group(node: Node, where: Where) -> str | None:
     return value
 
 
-_DEVICE = re.compile(r"[A-Za-z0-9][A-Za-z0-9_./:-]*")
+def _read_gpus(node: Node, where: Where) -> tuple[str, ...] | None:
+    """The GPUs of this machine that tasks may have; each item is a device, or several that a task gets together."""
+    if isinstance(node, nodes.Scalar) and node.value == "none":
+        return ()
+    if not isinstance(node, nodes.Sequence) or not node.items:
+        hint = "which GPUs this machine gives out is a list, `gpus: [0, 1]`, or `none`; how many a task gets, `resources: {gpus: 1}`"
+        where.expected(node, "a list of GPUs, or none", hint)
+        return None
+    groups = []
+    for item in node.items:
+        if not isinstance(item, nodes.Scalar) or isinstance(item.value, bool) or not isinstance(item.value, str | int):
+            where.expected(item, "a GPU's number or UUID", 'several that a task gets together are one text: "0,1"')
+            return None
+        try:
+            groups.append(parse_group(str(item.value)))
+        except GpuError as error:
+            where.wrong(item, error.message, error.hint)
+            return None
+    try:
+        check_groups(groups)
+    except GpuError as error:
+        where.wrong(node, error.message, error.hint)
+        return None
+    return tuple(groups)
 
 
 def _read_gpus_from(node: Node, where: Where) -> tuple[str, ...] | str | None:
     if isinstance(node, nodes.Sequence):
-        found = tuple(_read_devices(item, where) for item in node.items)
-        devices = [device for group in found for device in group.split(",")]
-        if not found:
-            where.wrong(node, "no GPUs are named", 'write them as [0, 1], or in groups: ["0,1", "2,3"]')
-        for device in sorted({device for device in devices if device and devices.count(device) > 1}):
-            where.wrong(node, f"the GPU `{device}` is named twice", "two tasks would get it")
-        return found
+        return _read_gpus(node, where)
     value = read_text(node, where)
     if value is not None and value != "nvidia-smi" and not _ENV_NAME.fullmatch(value):
         where.expected(node, "a variable's name, `nvidia-smi`, or a list of GPUs", "gpus_from: [0, 1, 2, 3]")
         return None
     return value
-
-
-def _read_devices(node: Node, where: Where) -> str:
-    """``0``, ``"1,2"``, ``GPU-5ebe9f43``: one device, or a group of them."""
-    written = node.text if isinstance(node, nodes.Scalar) else ""
-    devices = [part.strip() for part in written.split(",")]
-    if not all(_DEVICE.fullmatch(device) for device in devices):
-        where.expected(node, "a GPU's number, its name (GPU-..., MIG-...), or several with commas")
-        return ""
-    return ",".join(devices)
 
 
 def _read_tasks_per_job(node: Node, where: Where) -> int | str | None:
@@ -352,6 +360,10 @@ LINKS = Kind(read=_read_links, schema=TEXTS.schema)
 OBJECTIVE = Kind(read=_read_objective, schema={"type": "string", "pattern": _OBJECTIVE_LOOK})
 UMASK = Kind(read=_read_umask, schema={"type": ["string", "integer"]})
 SNAPSHOT = Kind(read=_read_snapshot, schema={"anyOf": [BOOLEAN.schema, _SNAPSHOT_TABLE.schema]})
+GPUS = Kind(
+    read=_read_gpus,
+    schema={"anyOf": [{"type": "array", "items": {"type": ["integer", "string"]}, "minItems": 1}, {"const": "none"}]},
+)
 GROUP = Kind(read=_read_group, schema={"type": ["string", "integer"]})
 GPUS_FROM = Kind(
     read=_read_gpus_from,

@@ -27,6 +27,7 @@ from hpcsweep.sweepfile.setting_kinds import (
     ENV,
     FILE,
     FILES,
+    GPUS,
     GPUS_FROM,
     GROUP,
     LINKS,
@@ -106,6 +107,10 @@ KEYS: dict[str, Key] = {
     "torque": Key(
         kind=QSUB_OPTIONS,
         help="Options of Torque's qsub by their letters, resources under l, node properties under chunk: {l: {qos: high}, chunk: a100}.",
+    ),
+    "gpus": Key(
+        kind=GPUS,
+        help="scheduler local: the GPUs that its queue gives out, by number or UUID; `0,1` is a pair. Default: those it finds.",
     ),
     "array": Key(kind=table(ARRAY_KEYS), help="How the tasks become elements of job arrays."),
     "workdir": Key(

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from hpcsweep.decide import PlanArray, Policy, decide
 from hpcsweep.model import Request
-from hpcsweep.packing import Packing, choose_packing, devices_of, element_request, tasks_per_device
+from hpcsweep.packing import Packing, choose_packing, devices_of, element_request
 from hpcsweep.room import Ceiling
 from hpcsweep.states import State
 
@@ -49,11 +49,11 @@ class TestRequests:
         assert element_request(ASKED, Packing()) == ASKED
 
     @pytest.mark.parametrize(
-        ("gpus", "sharing", "tasks", "devices"),
-        [(1, 1, 4, 4), (2, 1, 3, 6), (0.25, 4, 4, 1), (0.25, 4, 5, 2), (0.5, 2, 3, 2), (0.4, 2, 2, 1), (0.75, 1, 2, 2), (0, 1, 3, 0), (1 / 3, 3, 3, 1)],
+        ("gpus", "tasks", "devices"),
+        [(1, 4, 4), (2, 3, 6), (0.25, 4, 1), (0.25, 5, 2), (0.5, 3, 2), (0.4, 2, 1), (0.75, 2, 2), (0, 3, 0), (1 / 3, 3, 1)],
     )  # fmt: skip
-    def test_parts_of_gpus(self, gpus, sharing, tasks, devices):
-        assert (tasks_per_device(gpus), devices_of(gpus, tasks)) == (sharing, devices)
+    def test_parts_of_gpus(self, gpus, tasks, devices):
+        assert devices_of(gpus, tasks) == devices
 
     @given(st.integers(1, 100), st.integers(1, 100), st.integers(1, 500))
     def test_all_tasks_have_a_place(self, many, parallel, tasks):

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from hpcsweep.gpus import Listed, make_devices
 from hpcsweep.model import Completed, Request
 from hpcsweep.schedulers import Site, make_scheduler
 from hpcsweep.schedulers.base import ArrayJob, NoAnswer, Refused, Submitted, Uncertain
@@ -28,6 +30,16 @@ def test_a_submission():
         *("--log", "/run dir/log", "--chdir", "/home/user", "--jobs", "2", "--at-once", "5"),
         *("--after", "1-2-a", "--after", "3-4-b", "--hold"),
     )
+
+
+def test_gpus():
+    devices = make_devices("CUDA_VISIBLE_DEVICES", ["0", "1,2"], [Listed(index="0", uuid="GPU-a")])
+    sharing = replace(LOCAL, devices=devices)
+    argv = sharing.submit_cmd(replace(JOB, gpus=0.5)).argv
+    assert argv[-4:] == ("--devices", "CUDA_VISIBLE_DEVICES 0=GPU-a 1,2=1,2", "--gpus", "0.5")
+    assert "--gpus" not in sharing.submit_cmd(replace(JOB, gpus=0)).argv
+    assert "--gpus" not in sharing.submit_cmd(JOB).argv
+    assert "--gpus" not in LOCAL.submit_cmd(replace(JOB, gpus=1)).argv
 
 
 def test_what_comes_after_an_array():

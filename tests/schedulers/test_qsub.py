@@ -222,6 +222,11 @@ class TestDirectives:
             "#PBS -l place=scatter",
         ]
 
+    @pytest.mark.parametrize(("name", "word"), [("pbs", "ngpus=1"), ("torque", "gpus=1")])
+    def test_a_part_of_a_gpu_is_a_whole_one(self, name, word):
+        (line,) = make_scheduler(name).directives(Request(gpus=0.25), {})
+        assert word in line
+
     def test_torque_asks_for_nodes(self):
         assert make_scheduler("torque").directives(self.FULL, {"chunk": "a100", "W": "group_list=lab", "l": ["qos=high"]}) == [
             "#PBS -l nodes=2:ppn=12:gpus=2:a100",

@@ -68,6 +68,11 @@ def test_memory_is_rounded_up_and_none_is_none(memory, text):
     assert lines(Request(memory_bytes=memory)) == text
 
 
+def test_a_part_of_a_gpu_is_a_whole_one():
+    assert lines(Request(gpus=0.25)) == ["gres=gpu:1"]
+    assert lines(Request(gpus=0.5, gpu_type="a100")) == ["gres=gpu:a100:1"]
+
+
 def test_no_gpus_is_no_gres():
     assert lines(Request(gpus=0, gpu_type="a100")) == []
     assert messages(Request(gpus=0, gpu_type="a100")) == []

@@ -39,6 +39,7 @@ pbs: {P: lab, l: {place: "scatter:excl"}, chunk: [bigmem]}
 torque: {l: {qos: high}, chunk: a100}
 array: {at_once: 50, mode: jobs, tasks_per_job: auto, parallel: 2}
 gpus_from: [0, "1,2"]
+gpus: [0, "1, 2", GPU-8932f937-d72c]
 workdir: task
 files: {in/input.nml: decks/input.nml.j2}
 stdin: deck.txt
@@ -67,6 +68,7 @@ query_timeout: 20s
     assert isinstance(values["template"], FileRef)
     assert values["link"] == ("data",)
     assert values["metrics"] == ("*.metrics", "out/{{ lr }}.csv")
+    assert values["gpus"] == ("0", "1,2", "GPU-8932f937-d72c")
     assert values["objective"] == "val_loss:last:min"
     assert values["umask"] == 0o027
     assert values["settle"] == 600
@@ -92,7 +94,7 @@ def test_keys_of_later_versions_are_refused(key):
         ("array: {tasks_per_job: 2, parallel: 4}", "4 tasks side by side are more than the 2"),
         ("array: {tasks_per_job: many}", "a whole number from 1, or `auto`"),
         ("array: {tasks_per_job: 0}", "a whole number from 1"),
-        ("gpus_from: []", "no GPUs are named"),
+        ("gpus_from: []", "a list of GPUs"),
         ("retry: {oom: {memory: x1}}", "no larger amount"),
         ("retry: {oom: {memory: 2}}", "has no unit"),
         ("retry: {oom: {memory: x2, up_to: 24h}}", "no amount of memory"),
@@ -101,8 +103,8 @@ def test_keys_of_later_versions_are_refused(key):
         ("retry: {out_of_memory: {}}", "retry has no key `out_of_memory`"),
         ("retry: {oom: {mem: x2}}", "retry.oom has no key `mem`"),
         ("retry: {attempts: 0}", "a whole number from 1"),
-        ("gpus_from: [0, '1,0']", "the GPU `0` is named twice"),
-        ("gpus_from: [0, '1;2']", "a GPU's number, its name"),
+        ("gpus_from: [0, '1,0']", "the GPU 0 is there twice"),
+        ("gpus_from: [0, '1;2']", "`1;2` is no GPU"),
         ("gpus_from: SITE GPUS", "a variable's name, `nvidia-smi`, or a list"),
         ("name: 5", "expected a text, got the number 5"),
         ("name: a/b", "slashes"),
@@ -120,6 +122,16 @@ def test_keys_of_later_versions_are_refused(key):
         ("resources: {queue: a, partition: b}", "which is there too"),
         ("resources: {cpus: four}", "from 1"),
         ("resources: {gpus: -1}", "from 0"),
+        ("resources: {gpus: 1.5}", "a fraction below 1"),
+        ("resources: {gpus: 0.001}", "a fraction below 1"),
+        ("gpus: 2", "expected a list of GPUs"),
+        ("gpus: []", "expected a list of GPUs"),
+        ("gpus: '0,1'", "expected a list of GPUs"),
+        ("gpus: [true]", "a GPU's number or UUID"),
+        ("gpus: [[0, 1]]", "a GPU's number or UUID"),
+        ("gpus: [first]", "`first` is no GPU"),
+        ("gpus: ['0,,1']", "a GPU's name is missing"),
+        ("gpus: [0, '1,0']", "the GPU 0 is there twice"),
         ("resources: {cpus: '{{ width }}'}", "there is no parameter"),
         ("resources: {cpus: '{{ 1 + }}'}", "resources.cpus"),
         ("slurm: {comment: '{{ lr }}'}", "no expressions here"),
