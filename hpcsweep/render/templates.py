@@ -12,6 +12,9 @@ from hpcsweep.errors import HpcsweepError
 TEMPLATES = ("job.sh.j2", "local.sh.j2", "pbs.sh.j2", "slurm.sh.j2", "torque.sh.j2")
 """The job templates that a user's own may extend."""
 
+RUNNER = ("runner.sh", "ending.sh", "staging.sh", "environment.sh")
+"""The parts of the task side, in their order."""
+
 
 @cache
 def read_template(name: str) -> str:
@@ -34,4 +37,4 @@ def read_template(name: str) -> str:
 def read_runner() -> str:
     """The bash functions of the task side, verbatim part of every script."""
     folder = files("hpcsweep") / "runner"
-    return "\n".join((folder / name).read_text(encoding="utf-8") for name in ("runner.sh", "environment.sh"))
+    return "\n".join((folder / name).read_text(encoding="utf-8") for name in RUNNER)

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import time
+from copy import deepcopy
 
 from hpcsweep.decide import Decision, decide, policy_of
 from hpcsweep.errors import HpcsweepError
 from hpcsweep.fold import Fold
 from hpcsweep.model import Request
+from hpcsweep.runs.known import going_on
 from hpcsweep.runs.observe import observe
 from hpcsweep.runs.room import known_ceilings
 from hpcsweep.runs.run import Run
@@ -17,6 +19,9 @@ from hpcsweep.runs.status import Status, make_status
 def look(run: Run) -> tuple[Fold, Decision]:
     """What is, and what ``advance`` would do now. The site's limits are not asked for: what is known of them counts."""
     fold = observe(run)
+    more = going_on(run, fold)
+    if more:  # as `advance` will have it; nothing is written here
+        fold = Fold(deepcopy(run.ledger).replay(more), fold.evidence, run.ledger.total)
     policy = policy_of(run.settings, ceilings=known_ceilings(run, fold), settle_s=run.settle_s)
     now = time.time()
     try:

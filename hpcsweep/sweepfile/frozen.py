@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from hpcsweep.errors import HpcsweepError
-from hpcsweep.model import Container, Finally, MetricsFrom, Settings, Snapshot
+from hpcsweep.model import Container, Finally, MetricsFrom, Settings, Signal, Snapshot, Stage
 
 _NAMES = {"finally_": "finally"}
 
@@ -54,6 +54,10 @@ def settings_from_json(data: Mapping[str, Any]) -> Settings:
             snapshot = _known(Snapshot, values["snapshot"])
             lists = {name: tuple(snapshot.get(name, ())) for name in ("include", "exclude", "link")}
             values["snapshot"] = Snapshot(**snapshot | lists)
+        if values.get("signal") is not None:
+            values["signal"] = Signal(**_known(Signal, values["signal"]))
+        if values.get("stage") is not None:
+            values["stage"] = Stage(**{name: tuple(paths) for name, paths in _known(Stage, values["stage"]).items()})
         if values.get("finally_") is not None:
             last = _known(Finally, values["finally_"])
             values["finally_"] = Finally(**last | {"command": _command(last["command"])})

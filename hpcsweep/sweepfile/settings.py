@@ -7,6 +7,7 @@ from typing import Any
 
 from hpcsweep.errors import Faults, Place
 from hpcsweep.sweepfile import nodes
+from hpcsweep.sweepfile.ending_kinds import ON_TIMEOUT, SIGNAL, STAGE
 from hpcsweep.sweepfile.kinds import (
     BOOLEAN,
     COMMAND,
@@ -143,6 +144,16 @@ KEYS: dict[str, Key] = {
     "canary": Key(kind=whole(1), help="Run so many tasks first, and the rest only when they are done."),
     "max_failures": Key(kind=whole(1), help="Hold what has not started after so many failures."),
     "finally": Key(kind=table(FINALLY_KEYS), help="One command after the tasks: aggregation.", field="finally_"),
+    "signal": Key(
+        kind=SIGNAL,
+        help="A signal that reaches the program before its time limit, and on preemption, so that it can save.",
+    ),
+    "on_timeout": Key(
+        kind=ON_TIMEOUT,
+        help="`requeue`: a task that has saved at its time limit goes on, as often as {requeue: 20} says.",
+        field="most_continuations",
+    ),
+    "stage": Key(kind=STAGE, help="What is copied to the node's own disk before the program, and back after it."),
     "runs_dir": Key(
         kind=text(no_expressions="use $USER, $HOME or another variable"),
         help="Where run directories are made; ~ and $USER are filled in.",
@@ -173,7 +184,7 @@ SPACE_KEYS: dict[str, str] = {
 }
 """Keys that the space's reader takes; they are in sweep files only."""
 
-NOT_YET = ("retry", "search", "stop", "budget", "oom", "inject", "signal", "stage", "on_timeout")
+NOT_YET = ("retry", "search", "stop", "budget", "oom", "inject")
 """Keys of later versions: refused, never ignored."""
 
 _WORDS = {
@@ -210,6 +221,9 @@ def read_settings(merged: nodes.Mapping, faults: Faults, *, names: Collection[st
     container = values.get("container")
     if isinstance(container, Mapping) and "image" not in container:
         faults.add(_place_of(merged, "container"), "container: an `image` is missing", "container: {image: x.sif}")
+    if values.get("on_timeout") is not None and merged.get("signal") is None:
+        message = "on_timeout: a program that is not told of its end cannot save"
+        faults.add(_place_of(merged, "on_timeout"), message, "add signal: {name: USR1, before: 120s}")
     last = values.get("finally")
     if isinstance(last, Mapping) and "command" not in last:
         faults.add(_place_of(merged, "finally"), "finally: a `command` is missing", "finally: {command: python summary.py}")

@@ -12,6 +12,8 @@ from pathlib import Path
 
 import pytest
 
+from hpcsweep.render.templates import RUNNER as PARTS
+
 RUNNER = Path(__file__).parents[2] / "hpcsweep" / "runner" / "runner.sh"
 NOT_WAITED_FOR_S = 30.0
 
@@ -105,8 +107,7 @@ class Run:
         lines += [f"hpcsweep_{name}={quote(str(value))}" for name, value in values.items()]
         lines += [
             f"hpcsweep_chunk_hashes=({' '.join(hashes)})",
-            RUNNER.read_text(),
-            RUNNER.with_name("environment.sh").read_text(),
+            *(RUNNER.with_name(name).read_text() for name in PARTS),
         ]
         if setup:
             lines.append("hpcsweep_setup() {\n" + setup + "\n}")
