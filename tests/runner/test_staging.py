@@ -42,7 +42,7 @@ def test_there_and_back(place):
             staged(
                 0,
                 'cd "$HPCSWEEP_STAGE_DIR"; find . -type f | sort; cat link.txt data/it*/x; mkdir -p out/deep\n'
-                'echo 1 >best.ckpt; echo 2 >out/deep/a; echo 3 >notes; ln -s best.ckpt last.ckpt',
+                "echo 1 >best.ckpt; echo 2 >out/deep/a; echo 3 >notes; ln -s best.ckpt last.ckpt",
                 into=["data/*", "link.txt", str(place.here / "elsewhere.bin"), f"../{place.here.name}/data/train.npz"],
                 out=["*.ckpt", "out/"],
             )
@@ -62,7 +62,9 @@ def test_there_and_back(place):
 def test_what_a_failed_program_wrote_is_brought_back_too_and_is_there_again_in_the_next_attempt(place):
     program = 'cd "$HPCSWEEP_STAGE_DIR"; cat a.ckpt out/b 2>/dev/null || true; mkdir -p out; echo $HPCSWEEP_ATTEMPT >>a.ckpt; echo b >out/b'
     for attempt, array in ((1, "001"), (2, "002")):
-        place.add_array([staged(0, f"{program}; exit {2 - attempt}", attempt=attempt, out=["*.ckpt", "out"])], array, **place.header)
+        place.add_array(
+            [staged(0, f"{program}; exit {2 - attempt}", attempt=attempt, out=["*.ckpt", "out"])], array, **place.header
+        )
         assert place.run(array=array, **place.node) == 2 - attempt
     assert place.log(0, 2) == "1\nb\n"
     assert (place.folder() / "a.ckpt").read_text() == "1\n2\n"
@@ -79,7 +81,9 @@ def test_what_is_not_there_is_a_failure_that_says_so(place):
 
 
 def test_two_of_one_name_are_a_failure(place):
-    place.add_array([staged(0, "echo never", into=["link.txt", "../../none/../link.txt", str(place.here / "link.txt")])], **place.header)
+    place.add_array(
+        [staged(0, "echo never", into=["link.txt", "../../none/../link.txt", str(place.here / "link.txt")])], **place.header
+    )
     place.run(**place.node)
     assert place.outcomes() == ["0.1.broken.4"]
 
@@ -141,7 +145,7 @@ def test_what_ends_the_program_does_not_end_the_copying(place):
     os.mkfifo(fifo)
     tool = place.here / "slow.sh"
     tool.write_text(
-        f'hpcsweep_tool() {{\n  if [[ $1 == cp ]]; then : >{quote(str(place.here / "copying"))}; command cat {quote(str(fifo))}; fi\n'
+        f"hpcsweep_tool() {{\n  if [[ $1 == cp ]]; then : >{quote(str(place.here / 'copying'))}; command cat {quote(str(fifo))}; fi\n"
         '  PATH=/usr/bin:/bin:$PATH command "$@"\n}\n'
     )
     place.add_array(
@@ -165,7 +169,7 @@ def test_an_interrupted_copying_leaves_nothing_on_the_node(place):
     os.mkfifo(fifo)
     tool = place.here / "slow.sh"
     tool.write_text(
-        f'hpcsweep_tool() {{\n  if [[ $1 == cp ]]; then : >{quote(str(place.here / "copying"))}; command cat {quote(str(fifo))}; fi\n'
+        f"hpcsweep_tool() {{\n  if [[ $1 == cp ]]; then : >{quote(str(place.here / 'copying'))}; command cat {quote(str(fifo))}; fi\n"
         '  PATH=/usr/bin:/bin:$PATH command "$@"\n}\n'
     )
     place.add_array([staged(0, "echo never", into=["data/train.npz"])], setup=f". {quote(str(tool))}", **place.header)
