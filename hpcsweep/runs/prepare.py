@@ -99,7 +99,6 @@ def prepare_expanded(sweep: Sweep, path: str, expansion: Expansion) -> Prepared:
     scheduler = choose(meant_here(sweep.settings.scheduler), is_installed, run_command)
     requests = {task.index: request_of(sweep, task.params) for task in tasks}
     check_requests(make_scheduler(scheduler), sweep, set(requests.values()), scheduler)
-    check_signal(sweep, requests)
     return Prepared(
         path=Path(path),
         sweep=sweep,
@@ -162,23 +161,20 @@ def check_requests(scheduler: Scheduler, sweep: Sweep, requests: set[Request], n
             for other, problem in problems.values()
         ]
         raise HpcsweepError("\n".join(lines))
+    _check_signal(sweep, requests)
 
 
-def check_signal(sweep: Sweep, requests: Mapping[int, Request]) -> None:
-    """Refuse a signal that would come before the program has begun.
-
-    Raises:
-        HpcsweepError: with the first such task.
-    """
+def _check_signal(sweep: Sweep, requests: set[Request]) -> None:
+    """Refuse a signal that would come before its program has begun."""
     signal = sweep.settings.signal
-    for task, request in requests.items() if signal is not None else ():
-        if signal is not None and request.time_limit_s is not None and request.time_limit_s <= signal.before_s:
-            origin = sweep.origins.get("signal.before") or sweep.origins.get("signal") or sweep.path
-            raise HpcsweepError(
-                f"{origin}: signal.before is {format_time(signal.before_s)}, and the time limit of task {task} is "
-                f"{format_time(request.time_limit_s)}: its program would be told before it has begun",
-                "give it more `time`, or a shorter `before`",
-            )
+    shortest_s = min((request.time_limit_s for request in requests if request.time_limit_s is not None), default=None)
+    if signal is not None and shortest_s is not None and shortest_s <= signal.before_s:
+        origin = sweep.origins.get("signal.before") or sweep.path
+        raise HpcsweepError(
+            f"{origin}: signal.before is {format_time(signal.before_s)}, and the shortest time limit of a task is "
+            f"{format_time(shortest_s)}: its program would be told of its end before it has begun",
+            "give it more `time`, or a shorter `before`",
+        )
 
 
 def _origin(sweep: Sweep, scheduler: str, option: str) -> str:
