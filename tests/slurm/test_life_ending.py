@@ -22,6 +22,16 @@ signal: {name: USR1, before: 30s}
 on_timeout: requeue
 stage: {in: data, out: state}
 """
+# One that saves and works on until it is ended.
+COUNTING = """
+command: |
+  echo "$HPCSWEEP_TASK $HPCSWEEP_ATTEMPT $HPCSWEEP_RESTART" >>starts-$HPCSWEEP_RUN
+  trap 'echo told' USR1
+  for i in {1..400}; do sleep 0.5; done
+space: {x: [1]}
+resources: {time: 1m, memory: 20M}
+signal: {name: USR1, before: 50s}
+"""
 
 
 @pytest.fixture(scope="module")
@@ -33,6 +43,8 @@ def runs(users_site: Site) -> dict[str, Life]:
     return {
         "limit": users_site.submit("limit", SAVING + resources.format("1m")),
         "another": users_site.submit("another", SAVING + resources.format("1m") + "slurm: {no_requeue: true}\n"),
+        "counting": users_site.submit("counting", COUNTING),
+        "outside": users_site.submit("outside", SAVING + resources.format("20m")),
         "byhand": users_site.submit("byhand", SAVING + resources.format("20m")),
     }
 
@@ -73,3 +85,21 @@ def test_a_requeue_by_hand_is_told_as_well(runs: dict[str, Life]):
     assert run.states() == ["done", "done"]
     assert run.starts("starts-byhand") == Counter([f"{task} 1 {restart}" for task in (0, 1) for restart in (0, 1)])
     assert [run.log(task).count("told") for task in (0, 1)] == [1, 1]
+
+
+def test_the_signal_of_slurms_preemption_is_passed_on_and_answered(runs: dict[str, Life]):
+    """PreemptParameters=send_user_signal sends the job's own signal to its batch shell, as scancel --batch does."""
+    run = runs["outside"]
+    run.await_status(lambda _: "read" in run.log(0) and "read" in run.log(1), "its programs wait to be told")
+    for task in run.tasks():
+        run.site.run(["scancel", "--batch", "--signal=USR1", task["job"]])
+    run.await_end(within_s=300)
+    assert run.states() == ["done", "done"]
+    assert run.starts("starts-outside") == Counter([f"{task} 1 {restart}" for task in (0, 1) for restart in (0, 1)])
+
+
+def test_who_works_on_until_the_limit_is_told_once(runs: dict[str, Life]):
+    run = runs["counting"]
+    run.await_end(within_s=300)
+    assert run.states() == ["timeout"]
+    assert run.log(0).count("told") == 1
