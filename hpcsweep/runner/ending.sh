@@ -82,7 +82,8 @@ hpcsweep_weigh_signal() { # PROGRAM's status: what it means after the signal -> 
       ;;
     '' | timeout)
       if [[ $1 == "$hpcsweep_saved" ]]; then
-        [[ $hpcsweep_verdict == timeout ]] || hpcsweep_is_in_time=1
+        # Where a TERM has come as well, the scheduler is about to end the job in its own way.
+        [[ -n $hpcsweep_verdict_at ]] || hpcsweep_is_in_time=1
         hpcsweep_verdict=saved
       elif [[ -z $hpcsweep_verdict && $hpcsweep_signalled == limit && $1 =~ ^[0-9]+$ ]] && (($1 > 128)) \
         && [[ $(kill -l "$1" 2>/dev/null) == "$hpcsweep_signal" ]]; then

@@ -8,7 +8,7 @@
 #  3 The end is one rename, of the token to the outcome. If it fails and the outcome is not ours, another incarnation
 #    has the token: leave T.A.late.rN and touch nothing else.
 #  4 TERM ends an attempt only as `cancelled` (the marker says so) or `timeout` (our clock says so). Otherwise the token
-#    stays, for a requeue may follow, and the scheduler names the cause.
+#    stays, for a requeue may follow, and the scheduler names the cause. With `signal:` see ending.sh.
 #  5 While the program runs, the token is looked for; a minute after it is gone, the program is ended. A program whose
 #    supervisor was killed is killed too: nothing that it does could count.
 #  6 "No such file" decides nothing the first time: directory caches lag.

@@ -130,7 +130,7 @@ hpcsweep_stage_files_out() { # when the program has ended, however
 }
 
 hpcsweep_copy_outputs() { # in a shell of its own
-  local pattern matches=() files=() partial=$hpcsweep_task_dir/.stage.$hpcsweep_attempt.$hpcsweep_restart
+  local pattern matches=() files=() partial=$hpcsweep_task_dir/.hpcsweep-stage.$hpcsweep_attempt.$hpcsweep_restart
   hpcsweep_set_globs
   builtin cd -- "$hpcsweep_stage_dir" || exit 5
   for pattern in "${hpcsweep_stage_out[@]}"; do
@@ -143,7 +143,7 @@ hpcsweep_copy_outputs() { # in a shell of its own
   done
   ((${#files[@]})) || exit 0
   # Beside first, and then renamed: whatever ends us, there is no half of a file.
-  hpcsweep_tool rm -rf -- "$hpcsweep_task_dir"/.stage.*
+  hpcsweep_tool rm -rf -- "$hpcsweep_task_dir"/.hpcsweep-stage.*
   hpcsweep_tool mkdir -- "$partial" || exit 5
   if ! hpcsweep_copy "$partial" --parents "${files[@]}"; then
     hpcsweep_tool rm -rf -- "$partial"

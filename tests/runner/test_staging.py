@@ -117,7 +117,7 @@ def test_a_success_whose_output_is_not_brought_back_is_none_and_nothing_is_remov
     for task in (0, 1):
         assert "all of it is left in" in place.log(task)
         assert not list(place.folder(task).glob("*.ckpt"))
-        assert not list(place.folder(task).glob(".stage*"))
+        assert not list(place.folder(task).glob(".hpcsweep*"))
     assert len([*place.disk.glob("*/a.ckpt")]) == 2
 
 
