@@ -33,6 +33,7 @@ class Policy:
     tasks_per_job: int | Literal["auto"] | None = None
     parallel: int | None = None
     settle_s: float = 360.0
+    has_continuations: bool = False  # tasks that have saved at their time limit go on: their jobs may end before they do
     repeats_refused: bool = False  # also what waiting does not cure: somebody may have mended the cause
     ceilings: Sequence[Ceiling] = ()
     retry: Retry | None = None
@@ -132,6 +133,7 @@ def policy_of(
         at_once=settings.at_once,
         is_finally_wanted=settings.finally_ is not None,
         finally_when=settings.finally_.when if settings.finally_ else "done",
+        has_continuations=settings.most_continuations > 0,
         as_single_jobs=settings.array_mode == "jobs",
         tasks_per_job=settings.tasks_per_job,
         parallel=settings.parallel,
@@ -316,6 +318,17 @@ def is_over_limit(fold: Fold, policy: Policy) -> bool:
     return limit is not None and (fold.evidence.is_held_back or count_failures(fold) - fold.ledger.released_failures >= limit)
 
 
+def continuations(fold: Fold, most: int) -> dict[int, list[int]]:
+    """Attempt -> tasks of it that saved at their time limit and go on in the next one; ``most``: how often one task may."""
+    found: dict[int, list[int]] = {}
+    for view in fold.views if most else ():
+        before = fold.ledger.continued.get(view.index, ())
+        is_cancelled = (view.index, view.attempt) in fold.ledger.cancelled
+        if view.is_saved and view.attempt not in before and not view.is_wanted and not is_cancelled and len(before) < most:
+            found.setdefault(view.attempt, []).append(view.index)
+    return found
+
+
 def _arrays_to_submit_again(fold: Fold, policy: Policy, now: float) -> list[SubmitAgain]:
     """Planned but never handed over, refused, forgotten, or uncertain for longer than a late acceptance is possible."""
     again = []
@@ -470,11 +483,11 @@ def _is_finally_coming(fold: Fold, policy: Policy, ready: Sequence[int]) -> bool
 
 
 def _is_wait_enough(policy: Policy) -> bool:
-    """Whether all have ended when the jobs have. Not where elements come back, nor where each has to be a success.
+    """Whether all have ended when the jobs have. Not where elements come back or tasks go on, nor where each has to be a success.
 
     Looking would do harm then: a task that was killed leaves no record.
     """
-    return policy.finally_when == "ended" and policy.max_failures is None
+    return policy.finally_when == "ended" and policy.max_failures is None and not policy.has_continuations
 
 
 def _leaves_no_record(fold: Fold, view: TaskView) -> bool:

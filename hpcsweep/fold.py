@@ -23,7 +23,10 @@ BROKEN_REASONS = {
     1: "its commands were edited after submit",
     2: "its folder or files could not be written",
     3: "its working directory is not there",
-    4: "fewer GPUs were granted than asked for, or nobody says which (its log names them)",
+    4: "its input files could not be copied to the node (stage.in); its log says why",
+    5: "its output files could not be copied back (stage.out); its log says why, and where they are",
+    6: "there was no room on the node for its input files (stage.in)",
+    7: "fewer GPUs were granted than asked for, or nobody says which (its log names them)",
 }
 SIGKILL = 9
 MOST_FORGOTTEN = 2
@@ -82,6 +85,7 @@ class TaskView:
     is_held: bool = False
     is_wanted: bool = False  # `resubmit` asked for another attempt
     is_record_gone: bool = False  # nothing of it runs, and its record, which says how it ended, is not there any more
+    is_saved: bool = False  # it reached its time limit, and its program has said that it can go on from there
     is_returned: bool = (
         False  # its element came and went without starting it: no time was left, too many had failed, not all were ready
     )
@@ -130,6 +134,8 @@ class Fold:
         record = self.evidence.events.get(array.number, {}).get((task, attempt))
         view = self._of_attempt(array, task, position, attempt, record)
         if task in ledger.wanted and (task == FINALLY or not FACTS[view.state].is_success):
+            if view.is_saved and view.attempt in ledger.continued.get(task, ()):
+                view = replace(view, reason=f"{view.reason}, goes on in the next attempt")
             if view.is_record_gone:  # who asks for another attempt has given this one up
                 view = replace(view, state=State.LOST, reason="given up: its record is gone")
             return replace(view, is_wanted=True)
@@ -221,6 +227,8 @@ class Fold:
                 return replace(view, state=State.FAILED, exit_code=code, reason=f"exit code {code}")
             case "stopped":
                 return replace(view, state=State.STOPPED, exit_code=code)
+            case "timeout" if code:
+                return replace(view, state=State.TIMEOUT, exit_code=code, reason="saved at its time limit", is_saved=True)
             case "timeout":
                 return replace(view, state=State.TIMEOUT, reason="reached its time limit")
             case "cancelled":

@@ -146,6 +146,7 @@ class Ledger:
     requests: dict[int, Request] = field(default_factory=dict)  # task -> what its next attempt asks for, where that is settled
     cancelled: set[tuple[int, int]] = field(default_factory=set)  # (task, attempt) that somebody asked to cancel
     cancelled_at: float = 0.0  # when that was last asked for
+    continued: dict[int, set[int]] = field(default_factory=dict)  # task -> attempts that another one goes on from
     withdrawn: set[int] = field(default_factory=set)  # tasks cancelled before they were ever submitted
     revoked: set[tuple[int, int]] = field(default_factory=set)
     is_held: bool = False
@@ -517,6 +518,19 @@ def _resubmit(ledger: Ledger, event: Mapping[str, Any]) -> None:
         ledger.requests.update(dict.fromkeys(tasks - {FINALLY}, request))
 
 
+def _continued(ledger: Ledger, event: Mapping[str, Any]) -> None:
+    """Tasks that saved at their time limit go on in the next attempt; said twice of one attempt it is the same decision."""
+    attempt = int(event["attempt"])
+    for task in _numbers(event["tasks"], ledger.total):
+        current = ledger.current.get(task)
+        if current is not None and current[0].attempt_of(task) == attempt:
+            ledger.continued.setdefault(task, set()).add(attempt)
+            ledger.wanted.add(task)
+            ledger.is_finished = False
+    if event.get("finally") and FINALLY in ledger.current:
+        ledger.wanted.add(FINALLY)
+
+
 def _revoked(ledger: Ledger, event: Mapping[str, Any]) -> None:
     attempt = int(event["attempt"])
     ledger.revoked |= {(task, attempt) for task in _numbers(event["tasks"], ledger.total)}
@@ -563,6 +577,7 @@ _HANDLERS = {
     "released": _released,
     "throttled": _throttled,
     "resubmit": _resubmit,
+    "continued": _continued,
     "revoked": _revoked,
     "fed": _fed,
     "feeder": _feeder,

@@ -117,6 +117,26 @@ class Snapshot:
 
 
 @dataclass(frozen=True, kw_only=True)
+class Signal:
+    """``signal:`` of the sweep file: what a program is told before its time is up, and how it answers.
+
+    ``name`` without SIG; ``before_s``: so many seconds before the time limit; ``saved``: the exit code that says "saved, go on".
+    """
+
+    name: str
+    before_s: int
+    saved: int = 85
+
+
+@dataclass(frozen=True, kw_only=True)
+class Stage:
+    """``stage:`` of the sweep file: patterns of what is copied to the node's own disk, and of what is copied back."""
+
+    inputs: tuple[str, ...] = ()
+    outputs: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, kw_only=True)
 class Settings:
     """Everything of the sweep file but its space, resolved over profiles and the command line, and frozen with the run.
 
@@ -125,6 +145,7 @@ class Settings:
     edit of the originals changes nothing (``template_path``, ``files_paths`` name them for messages). ``gpus_from``: devices, or
     groups of them (``"1,2"``); or the variable that names what was granted, or ``nvidia-smi``. ``gpus``: the devices of this
     machine that its queue may give out, or groups of them; None: those that are found.
+    ``most_continuations``: how often a task that has saved at its time limit goes on (``on_timeout: requeue``; 0: not at all).
     """
 
     name: str
@@ -157,6 +178,9 @@ class Settings:
     max_failures: int | None = None
     retry: Retry | None = None
     finally_: Finally | None = None
+    signal: Signal | None = None
+    most_continuations: int = 0
+    stage: Stage | None = None
     snapshot: Snapshot | None = None
     runs_dir: str = "runs"
     umask: int | None = None

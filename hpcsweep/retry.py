@@ -129,8 +129,14 @@ def find_retries(fold: Fold, retry: Retry | None, site: Site) -> Retries:
 
 
 def count_attempts(ledger: Ledger, view: TaskView) -> int:
-    """How many attempts of a task began, or may have: not those that were revoked, for their element never came to them."""
-    return sum((view.index, attempt) not in ledger.revoked for attempt in range(1, view.attempt + 1))
+    """How many attempts of a task began, or may have: not those that were revoked, for their element never came to them.
+
+    What goes on from what it had saved is one and the same.
+    """
+    continued = ledger.continued.get(view.index, ())
+    return sum(
+        (view.index, attempt) not in ledger.revoked and attempt not in continued for attempt in range(1, view.attempt + 1)
+    )
 
 
 def _amounts(last: Request, changed: Request) -> tuple[str, str]:

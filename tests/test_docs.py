@@ -343,7 +343,8 @@ def test_the_columns_of_results_are_listed():
 
 def test_every_variable_that_a_task_sees_is_listed(shell):
     shell(
-        "printf 'command: env -0\\nspace: {x: 1}\\nenv_from: clean\\n' > env.yaml && hpcsweep submit env.yaml && hpcsweep wait"
+        "printf 'command: env -0\\nspace: {x: 1}\\nenv_from: clean\\nresources: {time: 5m}\\nsignal: {name: USR1, before: 1m}\\n"
+        "stage: {in: sweeps}\\n' > env.yaml && hpcsweep submit env.yaml && hpcsweep wait"
     )
     log = next(shell.path.glob("runs/*/tasks/*/attempt-1.log")).read_text()
     seen = {part.partition("=")[0] for part in log.split("\0") if part.startswith(("HPCSWEEP_", "PYTHONUNBUFFERED"))}

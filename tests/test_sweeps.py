@@ -3,6 +3,7 @@
 import json
 import math
 import os
+import random
 import re
 import shutil
 import subprocess
@@ -106,6 +107,14 @@ def measure_beam(row, width=0.02, height=0.03):
     return row["force"] * row["length"] ** 3 / (3 * 2.1e11 * inertia)
 
 
+def measure_walk(steps, seed):
+    """Where an uninterrupted walk of sweeps/walk.py ends, and how far it was away."""
+    generator, places = random.Random(seed), [0.0]  # noqa: S311 - no secret
+    for _step in range(steps):
+        places.append(places[-1] + generator.gauss(0.0, 1.0))
+    return places[-1], max(map(abs, places))
+
+
 def check_row(name, row):
     """That the metrics of a row are those of its own parameters."""
     match name:
@@ -121,6 +130,8 @@ def check_row(name, row):
             assert row["total"] == row["sum"] + row["range"]
         case "metrics":
             assert (row["epoch"], row["loss"], row["best.epoch"]) == (2, row["lr"] / 2, 2)
+        case "checkpoint":
+            assert (row["place"], row["farthest"]) == measure_walk(row["steps"], row["seed"])
         case "derive":
             assert row["height"] == pytest.approx(measure_bowl(row, steepness="slope"))
         case "environment":
@@ -163,9 +174,16 @@ def check_gpus(_project, _status, rows):
     assert {row["gpu"] for row in rows} <= {0, 1}
 
 
+def check_checkpoint(project, status, _rows):
+    assert all(task["attempt"] > 1 for task in status["tasks"])
+    for log in (project.path / "runs").glob("*/tasks/*/attempt-2.log"):
+        assert log.read_text().startswith("goes on after step ")
+
+
 CHECKS_OF_RUNS = {
     "gpu-workstation": check_gpus,
     "lr": check_lr,
+    "checkpoint": check_checkpoint,
     "resources": check_resources,
     "finally": check_finally,
     "values": check_values,

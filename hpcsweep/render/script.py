@@ -51,6 +51,7 @@ class ScriptFacts:
     )  # task -> the attempt from which on it counts, where not the first
     watch_s: int | None = None
     records_environment: bool = False
+    is_last: bool = False  # of the command after the tasks, which is not told of its end
 
 
 def render_script(
@@ -134,6 +135,13 @@ def render_header(settings: Settings, facts: ScriptFacts) -> str:
         "total": facts.total,
         "max_failures": settings.max_failures,
     }
+    if settings.stage is not None:
+        texts["submit_dir"] = run.submit_dir
+    if settings.most_continuations:
+        numbers["most_continuations"] = settings.most_continuations
+    if settings.signal is not None and not facts.is_last:
+        texts["signal"] = settings.signal.name
+        numbers |= {"signal_before_s": settings.signal.before_s, "saved": settings.signal.saved}
     lines = [f"hpcsweep_{name}={quote_always(value)}" for name, value in texts.items()]
     lines += [f"hpcsweep_{name}={'' if number is None else number}" for name, number in numbers.items()]
     if facts.packing.is_packed:

@@ -16,6 +16,7 @@ from hpcsweep.render.container import contained
 from hpcsweep.render.environment import EnvSection, param_assignments, param_variables
 from hpcsweep.render.facts import RunFacts, resource_facts, task_facts
 from hpcsweep.render.quote import quote_always
+from hpcsweep.render.staging import StageSection
 from hpcsweep.space.identity import canonical
 
 _OURS = ("params.json",)
@@ -63,6 +64,7 @@ class TaskRenderer:
         self._links = [_link(run.linked(source)) for source in settings.link]
         stdin = settings.stdin
         self._stdin = None if stdin is None else _compile("stdin", lambda: compile_template(stdin, names=names))
+        self._stage = _compile("stage", lambda: StageSection(settings.stage, names))
         self._shared = self._share(Request())
         last = settings.finally_
         self._finally = None if last is None else _compile("finally.command", lambda: compile_command(last.command, names=()))
@@ -85,6 +87,7 @@ class TaskRenderer:
                 f"hpcsweep_params={quote_always(canonical(task.params))}",
                 *self._program(command, param_assignments(task.params, self._variables)),
                 f"hpcsweep_files() {{ {self._inputs(task, extra)}; }}",
+                *self._stage.render(task.params, extra),
             ]
             if self._stdin is not None:
                 params.append(f"hpcsweep_stdin={quote_always(self._stdin.render(task.params, extra))}")

@@ -8,7 +8,7 @@
 #  3 The end is one rename, of the token to the outcome. If it fails and the outcome is not ours, another incarnation
 #    has the token: leave T.A.late.rN and touch nothing else.
 #  4 TERM ends an attempt only as `cancelled` (the marker says so) or `timeout` (our clock says so). Otherwise the token
-#    stays, for a requeue may follow, and the scheduler names the cause.
+#    stays, for a requeue may follow, and the scheduler names the cause. With `signal:` see ending.sh.
 #  5 While the program runs, the token is looked for; a minute after it is gone, the program is ended. A program whose
 #    supervisor was killed is killed too: nothing that it does could count.
 #  6 "No such file" decides nothing the first time: directory caches lag.
@@ -197,7 +197,7 @@ hpcsweep_run_position() {
     hpcsweep_finish broken 2 1
   elif [[ -n ${hpcsweep_gpu_problem-} ]]; then
     printf 'hpcsweep: %s\n' "$hpcsweep_gpu_problem" >>"$hpcsweep_log"
-    hpcsweep_finish broken 4 1
+    hpcsweep_finish broken 7 1
   elif [[ ! -d $hpcsweep_program_dir ]]; then
     hpcsweep_say "task $hpcsweep_task: the working directory $hpcsweep_program_dir is not there"
     hpcsweep_finish broken 3 1
@@ -256,7 +256,7 @@ hpcsweep_hash() {
 }
 
 hpcsweep_evaluate_chunk() {
-  unset -v hpcsweep_task hpcsweep_attempt hpcsweep_command hpcsweep_argv hpcsweep_stdin
+  unset -v hpcsweep_task hpcsweep_attempt hpcsweep_command hpcsweep_argv hpcsweep_stdin hpcsweep_stage_in hpcsweep_stage_out
   unset -f hpcsweep_env hpcsweep_files
   eval "$hpcsweep_chunk"
 }
@@ -285,6 +285,8 @@ hpcsweep_count_tasks() { # how many of the run are `done`, `ended` or `failed` -
       latest[$task]=$attempt
       unset -v "ended[$task]"
     fi
+    # One that has saved goes on in its next attempt.
+    [[ -z ${hpcsweep_most_continuations-} || $rest != .timeout.[1-9]* ]] || continue
     case $1$rest in
       done.done.0.* | done.stopped.*) ended[$task]=1 ;;
       failed.done.0.*) ;;
@@ -499,6 +501,7 @@ hpcsweep_link() { # TARGET NAME, in the current folder
 
 hpcsweep_supervise() {
   local before stderr pause
+  hpcsweep_plan_signal
   exec {hpcsweep_watch_fd}<> >(hpcsweep_watch)
   set -m # the child leads a process group of its own, and gets no signal ignored
   hpcsweep_child </dev/null >>"$hpcsweep_log" 2>&1 &
@@ -559,9 +562,10 @@ hpcsweep_child() {
     hpcsweep_tell broken 3
     exit 1
   fi
+  ! hpcsweep_is_staged || hpcsweep_stage_files_in
   hpcsweep_tell started
   [[ ${hpcsweep_records_environment-} != 1 ]] || hpcsweep_record_environment
-  if [[ -n ${hpcsweep_slot-} ]] || ! declare -F hpcsweep_teardown >/dev/null; then
+  if { [[ -n ${hpcsweep_slot-} ]] || ! declare -F hpcsweep_teardown >/dev/null; } && ! hpcsweep_is_staged; then
     hpcsweep_run_program
   fi
   # This shell has to outlive what ends the program.
@@ -570,7 +574,8 @@ hpcsweep_child() {
   status=$?
   printf -v status '%s %(%s)T' "$status" -1
   hpcsweep_tell program "$status"
-  hpcsweep_teardown
+  ! hpcsweep_is_staged || hpcsweep_stage_files_out
+  if [[ -z ${hpcsweep_slot-} ]] && declare -F hpcsweep_teardown >/dev/null; then hpcsweep_teardown; fi
   exit "${status% *}"
 }
 
@@ -611,6 +616,7 @@ hpcsweep_export_facts() {
   hpcsweep_export_master
   [[ -z ${hpcsweep_slot-} ]] || hpcsweep_export_place
   hpcsweep_export_gpus
+  hpcsweep_export_ending
 }
 
 hpcsweep_export_master() { # where the ranks of one task meet
@@ -634,7 +640,7 @@ hpcsweep_export_master() { # where the ranks of one task meet
 }
 
 hpcsweep_run_program() { # does not return
-  local prologue
+  local prologue answer='exit 143'
   exec {hpcsweep_pipe}<&-
   [[ -z ${hpcsweep_stdin+set} ]] || exec < <(printf %s "$hpcsweep_stdin")
   if [[ -z ${hpcsweep_command+set} ]]; then
@@ -642,7 +648,9 @@ hpcsweep_run_program() { # does not return
     exit # not reached: exec has ended this shell with 126 or 127
   fi
   # A signal is sent to the whole group, and this shell must not go before the program that it waits for.
-  prologue='trap "exit 143" TERM; trap : INT HUP USR1 USR2; set -eo pipefail'
+  # Nor must it say 143 for a program that has saved.
+  [[ -z ${hpcsweep_signal-} ]] || answer="[[ \\\$? != $hpcsweep_saved ]] || exit $hpcsweep_saved; exit 143"
+  prologue="trap \"$answer\" TERM; trap : INT HUP USR1 USR2; set -eo pipefail"
   # shellcheck disable=SC2016 # the command's own text is looked at
   if [[ $hpcsweep_command == *'$$'* || $hpcsweep_command == *'${$'* ]] && ((${#hpcsweep_command} < 100000)); then
     # $$ means the shell that runs the command, and here it would be the supervisor: kill -9 $$ must not end that.
@@ -667,7 +675,7 @@ hpcsweep_watch() {
   # Wakes the supervisor when it has to do something, and only then: every signal is a chance for bash to lose the
   # child's status. Its input is a pipe that the supervisor holds open, so that it waits without a process and ends with
   # the supervisor, whatever ends that; a line in it is a new deadline, the child's number, or the supervisor's farewell.
-  local deadline='' ends_at='' child='' next line now moment is_due
+  local deadline='' ends_at='' signal_at=$hpcsweep_signal_at child='' next line now moment is_due
   trap '' TERM INT HUP USR1 USR2 ALRM
   exec {hpcsweep_token_fd}<&- {hpcsweep_pipe}<&-
   hpcsweep_leave_places
@@ -675,7 +683,7 @@ hpcsweep_watch() {
   while :; do
     next=${hpcsweep_watch_s:-45}
     hpcsweep_now now
-    for moment in $deadline $ends_at; do
+    for moment in $deadline $ends_at $signal_at; do
       # A moment that has passed is told every second, until its consequences are there.
       if ((moment - now < 1)); then
         next=1
@@ -688,6 +696,7 @@ hpcsweep_watch() {
       0)
         case $line in
           child\ *) child=${line#* } ;;
+          signal\ *) signal_at=${line#* } ;;
           over) exit ;;
           *) deadline=$line ;;
         esac
@@ -696,7 +705,7 @@ hpcsweep_watch() {
       *)
         hpcsweep_now now
         is_due=0
-        for moment in $deadline $ends_at; do
+        for moment in $deadline $ends_at $signal_at; do
           ((now < moment)) || is_due=1
         done
         if ((is_due)) || hpcsweep_is_token_gone || { [[ -n ${hpcsweep_slot-} ]] && hpcsweep_is_called_off; }; then kill -ALRM "$hpcsweep_self" 2>/dev/null || break; fi
@@ -712,6 +721,7 @@ hpcsweep_on_alarm() {
   ((hpcsweep_interrupts += 1))
   [[ $hpcsweep_phase == running ]] || return 0
   hpcsweep_now now
+  hpcsweep_signal_when_due "$now"
   if [[ -n $hpcsweep_deadline ]]; then
     ((now < hpcsweep_deadline)) || kill -KILL -- "-$hpcsweep_pid" 2>/dev/null
   elif [[ ${hpcsweep_enforce_time_limit-0} == 1 && -n $hpcsweep_ends_at ]] && ((now >= hpcsweep_ends_at)); then
@@ -753,12 +763,15 @@ hpcsweep_is_time_up() { # now: by our own clock; the scheduler's started a littl
 hpcsweep_pass_on() { # the signal $1: the program's business, not ours
   ((hpcsweep_interrupts += 1))
   [[ $hpcsweep_phase != packing ]] || hpcsweep_pass_to_keeper "$1"
-  [[ $hpcsweep_phase != running ]] || kill -s "$1" -- "-$hpcsweep_pid" 2>/dev/null
+  [[ $hpcsweep_phase == running ]] || return 0
+  [[ $1 != "${hpcsweep_signal-}" ]] || hpcsweep_is_signal_new || return 0
+  kill -s "$1" -- "-$hpcsweep_pid" 2>/dev/null
   return 0
 }
 
 hpcsweep_end_child() {
   local now grace
+  hpcsweep_lets_save && return
   kill -TERM -- "-$hpcsweep_pid" 2>/dev/null
   kill -CONT -- "-$hpcsweep_pid" 2>/dev/null
   # An interrupted program has all the time that the scheduler gives it.
@@ -785,7 +798,7 @@ hpcsweep_drain() { # the first child has ended; others of its group may still be
 }
 
 hpcsweep_conclude() {
-  local word value at is_started=0 broken='' program=$hpcsweep_child_status recorder='' now
+  local word value at is_started=0 broken='' staged='' program=$hpcsweep_child_status recorder='' now
   printf 'end\n' >&"$hpcsweep_pipe"
   while read -r word value <&"$hpcsweep_pipe"; do
     hpcsweep_messages+="$word $value"$'\n'
@@ -795,6 +808,7 @@ hpcsweep_conclude() {
     case $word in
       started) is_started=1 ;;
       broken) broken=$value ;;
+      staged) staged=$value ;;
       recording) recorder="$value $at" ;;
       program)
         program=$value
@@ -811,7 +825,10 @@ hpcsweep_conclude() {
       hpcsweep_verdict='' # it outlived what TERM announces: this was no ending
     fi
   fi
+  hpcsweep_weigh_signal "$program"
+  hpcsweep_weigh_stage "$program" "$staged" "$is_started"
   case $hpcsweep_verdict in
+    saved) hpcsweep_go_on ;;
     cancelled) hpcsweep_finish cancelled 0 143 ;;
     timeout) hpcsweep_finish timeout 0 143 ;;
     late)

@@ -22,6 +22,7 @@ from hpcsweep.sweepfile.setting_kinds import SCHEDULER_KEYS
 
 _ABOUT_TASKS = frozenset(
     {"command", "stdin", "files", "link", "workdir", "env", "env_from", "setup", "teardown", "container", "snapshot"}
+    | {"signal", "stage"}
     | {"resources", *SCHEDULER_KEYS, "template"}
 )
 """Settings that say what a task does and asks for; of the others the run's own count without a question."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 
+from hpcsweep.decide import continuations
 from hpcsweep.fold import Fold, TaskView
 from hpcsweep.jobids import array_id
 from hpcsweep.ledger import NOT_HANDED_OVER, Array
@@ -15,13 +16,33 @@ from hpcsweep.states import FACTS
 
 
 def record_what_is_known(turn: Turn, fold: Fold) -> Fold:
-    """Keep in the journal what the scheduler alone knows: ids of uncertain arrays, ends without a record, arrays that are over."""
+    """Keep in the journal what the scheduler alone knows: ids of uncertain arrays, ends without a record, arrays that are over.
+
+    And what follows by itself: that a task which has saved goes on.
+    """
     run = turn.run
-    known = [*_adopted(run, fold), *_forgotten(fold), *_ends(fold), *_returned(fold), *_settled(run, fold)]
+    known = [
+        *_adopted(run, fold),
+        *_forgotten(fold),
+        *_ends(fold),
+        *_returned(fold),
+        *_settled(run, fold),
+        *going_on(run, fold),
+    ]
     if not known:
         return fold
     turn.write(*known)
     return Fold(run.ledger, fold.evidence, run.ledger.total)
+
+
+def going_on(run: Run, fold: Fold) -> list[dict[str, object]]:
+    """Tasks that saved at their time limit, and that `on_timeout` lets go on in another attempt."""
+    last = fold.finally_view
+    again: dict[str, object] = {"finally": True} if last is not None and last.is_begun else {}
+    return [
+        {"event": "continued", "tasks": format_ranges(tasks), "attempt": attempt, **again}
+        for attempt, tasks in continuations(fold, run.settings.most_continuations).items()
+    ]
 
 
 def _adopted(run: Run, fold: Fold) -> Iterable[dict[str, object]]:

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import time
+from copy import deepcopy
 from dataclasses import replace
 
 from hpcsweep.decide import Decision, decide, policy_of
 from hpcsweep.errors import HpcsweepError
 from hpcsweep.fold import Fold
 from hpcsweep.model import Request
+from hpcsweep.runs.known import going_on
 from hpcsweep.runs.limits import retry_site
 from hpcsweep.runs.observe import observe
 from hpcsweep.runs.room import known_ceilings
@@ -19,6 +21,9 @@ from hpcsweep.runs.status import Status, make_status
 def look(run: Run) -> tuple[Fold, Decision]:
     """What is, and what ``advance`` would do now. The site's limits are not asked for: what is known of them counts."""
     fold = observe(run)
+    more = going_on(run, fold)
+    if more:  # as `advance` will have it; nothing is written here
+        fold = Fold(deepcopy(run.ledger).replay(more), fold.evidence, run.ledger.total)
     policy = policy_of(
         run.settings,
         ceilings=known_ceilings(run, fold),

@@ -22,6 +22,7 @@ from hpcsweep.shell import is_installed, run_command
 from hpcsweep.space import Expansion, point_id
 from hpcsweep.sweepfile import Sweep, load_sweep, resolve_request
 from hpcsweep.sweepfile.resources import ResourceError
+from hpcsweep.sweepfile.units import format_time
 from hpcsweep.sweepfile.yaml_reader import MAX_BYTES
 
 
@@ -176,6 +177,20 @@ def check_requests(scheduler: Scheduler, sweep: Sweep, requests: set[Request], n
             for other, problem in problems.values()
         ]
         raise HpcsweepError("\n".join(lines))
+    _check_signal(sweep, requests)
+
+
+def _check_signal(sweep: Sweep, requests: set[Request]) -> None:
+    """Refuse a signal that would come before its program has begun."""
+    signal = sweep.settings.signal
+    shortest_s = min((request.time_limit_s for request in requests if request.time_limit_s is not None), default=None)
+    if signal is not None and shortest_s is not None and shortest_s <= signal.before_s:
+        origin = sweep.origins.get("signal.before") or sweep.path
+        raise HpcsweepError(
+            f"{origin}: signal.before is {format_time(signal.before_s)}, and the shortest time limit of a task is "
+            f"{format_time(shortest_s)}: its program would be told of its end before it has begun",
+            "give it more `time`, or a shorter `before`",
+        )
 
 
 def _check_retry(sweep: Sweep, request: Request) -> None:

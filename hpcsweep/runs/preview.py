@@ -229,6 +229,10 @@ def as_written(name: str) -> str:
         "query_timeout_s": "query_timeout",
         "template_path": "template",
         "snapshot.max_bytes": "snapshot.max_size",
+        "signal.before_s": "signal.before",
+        "most_continuations": "on_timeout",
+        "stage.inputs": "stage.in",
+        "stage.outputs": "stage.out",
     }
     if name.startswith("files_paths."):
         return f"files.{name.removeprefix('files_paths.')}"

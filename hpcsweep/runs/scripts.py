@@ -42,6 +42,12 @@ def run_facts(run: Run) -> RunFacts:
 def array_directives(run: Run, array: Array) -> tuple[str, ...]:
     """The scheduler's directive lines of an array's script."""
     options = run.settings.scheduler_options.get(run.scheduler.name, {})
+    signal = run.settings.signal if array.kind == "tasks" else None
+    if signal is not None and signal.name != "TERM" and run.scheduler.name == "slurm":
+        # The runner's own clock is exact, and comes first where it knows the limit. This is for sites whose preemption sends
+        # a job's own signal (PreemptParameters=send_user_signal), and for a limit that only Slurm knows. TERM comes anyway.
+        before_s = signal.before_s if array.request.time_limit_s is None else 1
+        options = {**options, "signal": f"B:{signal.name}@{before_s}"}
     return tuple(run.scheduler.directives(element_request(array.request, array.packing), options))
 
 
@@ -92,6 +98,7 @@ class ArrayWriter:
             directives=array_directives(run, array),
             enforces_time_limit=not run.scheduler.enforces_time_limit,
             starts_bare=run.scheduler.starts_bare,
+            is_last=array.kind == "finally",
             condition="" if last is None or array.awaits is None else last.when,
             total=array.awaits or 0,
             records_environment=not run.paths.task_environment.exists(),

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from hpcsweep.errors import HpcsweepError
-from hpcsweep.model import Change, Container, Finally, MetricsFrom, Retry, RetryRule, Settings, Snapshot
+from hpcsweep.model import Change, Container, Finally, MetricsFrom, Retry, RetryRule, Settings, Signal, Snapshot, Stage
 
 _NAMES = {"finally_": "finally"}
 
@@ -60,6 +60,10 @@ def settings_from_json(data: Mapping[str, Any]) -> Settings:
             values["snapshot"] = Snapshot(**snapshot | lists)
         if values.get("retry") is not None:
             values["retry"] = _retry(values["retry"])
+        if values.get("signal") is not None:
+            values["signal"] = Signal(**_known(Signal, values["signal"]))
+        if values.get("stage") is not None:
+            values["stage"] = Stage(**{name: tuple(paths) for name, paths in _known(Stage, values["stage"]).items()})
         if values.get("finally_") is not None:
             last = _known(Finally, values["finally_"])
             values["finally_"] = Finally(**last | {"command": _command(last["command"])})

@@ -332,6 +332,10 @@ def _check_commands(settings: Settings, merged: nodes.Mapping, names: Collection
 
 def _check_scheduler_options(settings: Settings, merged: nodes.Mapping, faults: Faults) -> None:
     """The options of ``slurm:`` among themselves, whichever scheduler is going to run the sweep."""
+    slurm = merged.get("slurm")
+    own = next((key for key, _ in slurm if key.text == "signal"), None) if isinstance(slurm, nodes.Mapping) else None
+    if own is not None and settings.signal is not None and settings.scheduler_options["slurm"].get("signal") is not None:
+        faults.add(own.place, "slurm.signal and signal say the same thing to Slurm", "keep signal: it works on every scheduler")
     for name, options in settings.scheduler_options.items():
         section = merged.get(name)
         keys = {key.text: key.place for key, _ in section} if isinstance(section, nodes.Mapping) else {}

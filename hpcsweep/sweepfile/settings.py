@@ -7,6 +7,7 @@ from typing import Any
 
 from hpcsweep.errors import Faults, Place
 from hpcsweep.sweepfile import nodes
+from hpcsweep.sweepfile.ending_kinds import ON_TIMEOUT, SIGNAL, STAGE
 from hpcsweep.sweepfile.kinds import (
     BOOLEAN,
     COMMAND,
@@ -162,6 +163,16 @@ KEYS: dict[str, Key] = {
         kind=RETRY, help="What is run again without a hand: {oom: {memory: x2, up_to: 64G}, node_fail: {}, attempts: 3}."
     ),
     "finally": Key(kind=table(FINALLY_KEYS), help="One command after the tasks: aggregation.", field="finally_"),
+    "signal": Key(
+        kind=SIGNAL,
+        help="A signal that reaches the program before its time limit, and on preemption, so that it can save.",
+    ),
+    "on_timeout": Key(
+        kind=ON_TIMEOUT,
+        help="`requeue`: a task that has saved at its time limit goes on, as often as {requeue: 20} says.",
+        field="most_continuations",
+    ),
+    "stage": Key(kind=STAGE, help="What is copied to the node's own disk before the program, and back after it."),
     "runs_dir": Key(
         kind=text(no_expressions="use $USER, $HOME or another variable"),
         help="Where run directories are made; ~ and $USER are filled in.",
@@ -192,7 +203,7 @@ SPACE_KEYS: dict[str, str] = {
 }
 """Keys that the space's reader takes; they are in sweep files only."""
 
-NOT_YET = ("search", "stop", "budget", "oom", "inject", "signal", "stage", "on_timeout")
+NOT_YET = ("search", "stop", "budget", "oom", "inject")
 """Keys of later versions: refused, never ignored."""
 
 _WORDS = {
@@ -235,6 +246,9 @@ def read_settings(merged: nodes.Mapping, faults: Faults, *, names: Collection[st
         if isinstance(many, int) and isinstance(parallel, int) and parallel > many:
             message = f"array: {parallel} tasks side by side are more than the {many} that an element has (tasks_per_job)"
             faults.add(_place_of(merged, "array"), message, f"tasks_per_job: {parallel}, or leave tasks_per_job out")
+    if values.get("on_timeout") is not None and merged.get("signal") is None:
+        message = "on_timeout: a program that is not told of its end cannot save"
+        faults.add(_place_of(merged, "on_timeout"), message, "add signal: {name: USR1, before: 120s}")
     last = values.get("finally")
     if isinstance(last, Mapping) and "command" not in last:
         faults.add(_place_of(merged, "finally"), "finally: a `command` is missing", "finally: {command: python summary.py}")

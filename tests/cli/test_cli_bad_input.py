@@ -56,6 +56,10 @@ BAD_SWEEPS = {
     "a resource that one task makes wrong": (
         "command: a\nspace: {x: [1, 2, 0]}\nresources: {cpus: '{{ x }}'}\n", ["cpus"],
     ),
+    "a signal that would come before the start": (
+        "command: a\nspace: {x: [1, 2]}\nresources: {time: '{{ 3 - x }}m'}\nsignal: {name: USR1, before: 90s}\n",
+        ["sweep.yaml:4", "of a task is 1m", "1m30s"],
+    ),
     "values that are one variable": ("command: a\nspace: {a.b: 1, a_b: 2}\n", ["a.b", "a_b"]),
     "a canary below nothing": ("command: a\nspace: {x: 1}\ncanary: -1\n", ["canary"]),
     "an unknown group": ("command: a\nspace: {x: 1}\ngroup: no-such-group\n", ["no-such-group"]),

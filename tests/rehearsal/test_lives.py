@@ -452,3 +452,30 @@ def test_a_job_script_that_fails_before_the_tasks_says_where(cluster: Cluster):
     assert "exit code 127" in said
     assert "nosuchmodule: command not found" in said
     assert "elements.log" in run.hpcsweep("logs", "0", code=None).stderr
+
+
+SAVING = f"""
+command: |
+  {COUNT_START}  if [ -e "$HPCSWEEP_TASK_DIR/state" ]; then echo "value = $(cat "$HPCSWEEP_STAGE_DIR/state")" >"$HPCSWEEP_TASK_DIR/a.metrics"; exit 0; fi
+  trap 'cat "$HPCSWEEP_STAGE_DIR/data.txt" >"$HPCSWEEP_STAGE_DIR/state"; exit 85' USR1
+  sleep 300 & wait
+space: {{x: [1, 2]}}
+resources: {{time: 1m, cpus: 1}}
+signal: {{name: USR1, before: 57s}}
+on_timeout: requeue
+stage: {{in: data.txt, out: state}}
+finally: {{command: echo last >>starts-saved, when: ended, resources: {{time: 5m}}}}
+{SETTLE}"""
+
+
+def test_what_saves_when_it_is_told_of_its_end_goes_on(request, make_cluster: Callable[..., Cluster]):
+    is_slurm = request.node.callspec.params["make_cluster"] == "slurm"
+    cluster = make_cluster(**({"requeue_delay_s": 1} if is_slurm else {}))
+    cluster.site.write("data.txt", "7\n")
+    run = cluster.submit("saved", SAVING)
+    run.hpcsweep("wait")
+    assert run.states() == ["done", "done"]
+    assert [row["value"] for row in run.rows()] == ["7", "7"]
+    later = "1 1" if cluster.name == "slurm" else "2 0"  # in place, or in another attempt
+    starts = run.starts("starts-saved")
+    assert starts == Counter([*(f"{task} 1 0" for task in (0, 1)), *(f"{task} {later}" for task in (0, 1)), "last"])

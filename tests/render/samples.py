@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 from pathlib import Path
 
-from hpcsweep.model import Container, Request, Settings, Task
+from hpcsweep.model import Container, Request, Settings, Signal, Stage, Task
 from hpcsweep.render.chunks import chunk_hash, render_chunks
 from hpcsweep.render.facts import RunFacts
 from hpcsweep.render.script import ScriptFacts, render_script
@@ -93,6 +93,12 @@ nvidia-smi
 {% endblock %}
 """
 CONTAINED = replace(SETTINGS, container=Container(image="x.sif", nv=True, bind=("data:/data", "/scratch")), env={"A": 1})
+SAVING = replace(
+    SETTINGS,
+    signal=Signal(name="USR1", before_s=120),
+    most_continuations=20,
+    stage=Stage(inputs=("data/{{ note }}/*.npz", "/abs/{{ lr }}"), outputs=("*.ckpt", "out/")),
+)
 
 CASES = {
     "slurm": (SETTINGS, RUN),
@@ -112,6 +118,7 @@ CASES = {
         TORQUE,
     ),
     "container": (CONTAINED, RUN),
+    "saving": (SAVING, RUN),
 }
 
 

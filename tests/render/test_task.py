@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from samples import FULL, NAMES, REQUEST, RUN, SETTINGS, TASKS, chunk_of
 
 from hpcsweep.errors import HpcsweepError
-from hpcsweep.model import Finally, Request, Task
+from hpcsweep.model import Finally, Request, Stage, Task
 from hpcsweep.render.chunks import chunk_hash, render_chunks
 from hpcsweep.render.environment import param_variable, param_variables
 from hpcsweep.render.task import TaskRenderer, check_target
@@ -174,6 +174,7 @@ def test_the_finally_command_has_no_parameters():
         ({"files": {"../a": "b"}}, "not inside the task's folder"),
         ({"stdin": "{{ x }}"}, "stdin: there is no parameter `x`"),
         ({"command": "run '{{ lr }}"}, "command: a single quote"),
+        ({"stage": Stage(inputs=("{{ x }}",))}, "stage: there is no parameter `x`"),
     ],
 )
 def test_faults_of_the_sweep_are_found_once(changes, message):
@@ -186,6 +187,8 @@ def test_faults_of_the_sweep_are_found_once(changes, message):
     [
         ({"files": {"{{ note }}": "x"}}, "task 42: .*not inside the task's folder"),
         ({"command": "run {{ layers[0] }}"}, "task 42: .*no item"),
+        ({"stage": Stage(inputs=("{{ note }}",))}, "task 42: stage.in: '' gives no name"),
+        ({"stage": Stage(outputs=("a/{{ '..' if lr < 0 else '' }}/../b",))}, "task 42: stage.out: .* is not below"),
         ({"command": ("{{ note }}",)}, "task 42: the command comes to no word"),
         ({"env": {"A": "{{ resources.gpus }}"}}, "task 42: env: there is no `gpus`"),
     ],

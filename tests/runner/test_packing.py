@@ -210,14 +210,14 @@ class TestGpus:
     def test_fewer_than_asked_start_nothing(self, run, granted):
         packed(run, ["echo begun"] * 3, gpus_per_task=1)
         assert run.run(CUDA_VISIBLE_DEVICES=granted) == 1
-        assert run.outcomes() == [f"{task}.1.broken.4" for task in range(3)]
+        assert run.outcomes() == [f"{task}.1.broken.7" for task in range(3)]
         assert "2 GPUs were asked for, and " in run.log(0)
         assert "begun" not in run.log(0)
 
     def test_alone_with_fewer_than_asked(self, run):
         run.add_array([block(0, "echo ran")], gpus_per_task=2)
         assert run.run(CUDA_VISIBLE_DEVICES="0") == 1
-        assert run.outcomes() == ["0.1.broken.4"]
+        assert run.outcomes() == ["0.1.broken.7"]
 
     def test_where_nothing_is_said_one_runs_as_it_is(self, run):
         packed(run, [GPUS] * 2, parallel=1, gpus_per_task=1)
@@ -227,7 +227,7 @@ class TestGpus:
     def test_where_nothing_is_said_several_do_not_share(self, run):
         packed(run, ["echo ran"] * 2, gpus_per_task=1)
         assert run.run() == 1
-        assert run.outcomes() == ["0.1.broken.4", "1.1.broken.4"]
+        assert run.outcomes() == ["0.1.broken.7", "1.1.broken.7"]
         assert "set gpus_from" in run.log(1)
 
 

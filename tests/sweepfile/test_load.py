@@ -5,7 +5,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from hpcsweep.errors import FileFaults, HpcsweepError
-from hpcsweep.model import Container, Finally, Settings
+from hpcsweep.model import Container, Finally, Settings, Signal, Stage
 from hpcsweep.sweepfile import Sweep, load_profile_settings, load_sweep, settings_from_json, settings_to_json
 from hpcsweep.sweepfile.load import expand_path
 from hpcsweep.sweepfile.settings import KEYS, SPACE_KEYS
@@ -176,7 +176,7 @@ def test_the_later_set_wins_and_null_takes_away():
         ("name.x=1", "no keys below", "--set name=VALUE"),
         ("space.lr=1", "not changed by --set", "-p lr="),
         ("name", "expected KEY=VALUE", "--set resources.time=1h"),
-        ("stage.in=x", "not yet", ""),
+        ("search.trials=3", "not yet", ""),
     ],
 )
 def test_faults_of_set(setting, message, hint):
@@ -210,6 +210,10 @@ def test_parameters_from_the_command_line():
         ("command: x\nspace: {lr: 1}\nresources: {cpus: '{{ width }}'}", "there is no parameter `width`"),
         ("command: x\nspace: {lr: []}", "lr"),
         ("command: x\nspace: {lr: 1}\nmatch: x", "unknown key `match`"),
+        (
+            "command: x\nspace: {lr: 1}\nsignal: {name: USR1, before: 1m}\nslurm: {signal: 'B:USR1@60'}",
+            "slurm.signal and signal say the same thing",
+        ),
     ],
 )
 def test_faults_over_the_whole(text, message):
@@ -346,6 +350,8 @@ SETTINGS = st.builds(
     metrics=st.lists(TEXTS, max_size=2).map(tuple),
     replicates=st.lists(TEXTS, max_size=2).map(tuple),
     finally_=st.none() | st.builds(Finally, command=COMMANDS, resources=st.dictionaries(TEXTS, VALUES, max_size=2)),
+    signal=st.none() | st.builds(Signal, name=TEXTS, before_s=st.integers(1, 9), saved=st.integers(1, 125)),
+    stage=st.none() | st.builds(Stage, inputs=st.lists(TEXTS, max_size=2).map(tuple), outputs=st.just(())),
     umask=st.none() | st.integers(0, 0o777),
     settle_s=st.floats(0, 1e6),
 )

@@ -1,7 +1,7 @@
 import pytest
 
 from hpcsweep.errors import Faults, FileFaults
-from hpcsweep.model import Snapshot
+from hpcsweep.model import Signal, Snapshot, Stage
 from hpcsweep.sweepfile.kinds import FileRef
 from hpcsweep.sweepfile.settings import ARRAY_KEYS, CONTAINER_KEYS, FINALLY_KEYS, KEYS, NOT_YET, SPACE_KEYS, read_settings
 from hpcsweep.sweepfile.yaml_reader import read_yaml
@@ -59,6 +59,9 @@ runs_dir: ~/runs
 umask: 027
 group: lab
 settle: 10m
+signal: {name: SIGUSR1, before: 2m}
+on_timeout: requeue
+stage: {in: "data/{{ lr }}/*.npz", out: ["*.ckpt", out/]}
 snapshot: {include: [conf/*.json], exclude: docs, link: [data/], max_size: 2G}
 query_timeout: 20s
 """)
@@ -73,6 +76,9 @@ query_timeout: 20s
     assert values["umask"] == 0o027
     assert values["settle"] == 600
     assert values["snapshot"] == Snapshot(include=("conf/*.json",), exclude=("docs",), link=("data",), max_bytes=2 << 30)
+    assert values["signal"] == Signal(name="USR1", before_s=120)
+    assert values["on_timeout"] == 20
+    assert values["stage"] == Stage(inputs=("data/{{ lr }}/*.npz",), outputs=("*.ckpt", "out/"))
     assert values["finally"] == {"command": ("python", "summary.py", "1e-3"), "when": "ended", "resources": {"time": "10m"}}
     assert values["slurm"] == {"constraint": "a100", "exclusive": True, "nice": 5}
     assert values["pbs"] == {"P": "lab", "l": {"place": "scatter:excl"}, "chunk": ["bigmem"]}
@@ -106,6 +112,28 @@ def test_keys_of_later_versions_are_refused(key):
         ("gpus_from: [0, '1,0']", "the GPU 0 is there twice"),
         ("gpus_from: [0, '1;2']", "`1;2` is no GPU"),
         ("gpus_from: SITE GPUS", "a variable's name, `nvidia-smi`, or a list"),
+        ("signal: USR1", "expected a mapping"),
+        ("signal: {name: USR1}", "a `before` is missing"),
+        ("signal: {before: 2m}", "a `name` is missing"),
+        ("signal: {name: KILL, before: 2m}", "expected one of USR1, USR2, INT, TERM, HUP"),
+        ("signal: {name: 10, before: 2m}", "expected one of USR1, USR2, INT, TERM, HUP"),
+        ("signal: {name: USR1, before: 120}", "no unit"),
+        ("signal: {name: USR1, before: 2m, saved: 0}", "an exit code from 1 to 125"),
+        ("signal: {name: USR1, before: 2m, saved: 137}", "an exit code from 1 to 125"),
+        ("signal: {name: USR1, before: 2m, code: 3}", "signal has no key `code`"),
+        ("on_timeout: requeue", "a program that is not told of its end cannot save"),
+        ("on_timeout: resubmit", "expected requeue"),
+        ("on_timeout: {requeue: 0}", "from 1"),
+        ("on_timeout: {}", "a `requeue` is missing"),
+        ("stage: {}", "an `in` or an `out` is missing"),
+        ("stage: data", "expected a mapping"),
+        ("stage: {in: []}", "at least one text"),
+        ("stage: {in: 5}", "expected a text"),
+        ("stage: {in: ..}", "gives no name for the copy"),
+        ("stage: {in: ~/data}", "`~` is not filled in"),
+        ("stage: {in: 'data/{{ nothing }}'}", "there is no parameter"),
+        ("stage: {out: /tmp/x}", "is not below $HPCSWEEP_STAGE_DIR"),
+        ("stage: {out: ['*.ckpt', ../x]}", "is not below $HPCSWEEP_STAGE_DIR"),
         ("name: 5", "expected a text, got the number 5"),
         ("name: a/b", "slashes"),
         ("scheduler: lsf", "expected auto, slurm, pbs, torque or local"),
