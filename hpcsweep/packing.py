@@ -50,6 +50,8 @@ def element_request(task: Request, packing: Packing) -> Request:
     Cores, memory, GPUs and scratch space of those that run side by side, and the time of its rounds. MPI ranks are counted,
     each with its own cores: ``tasks_per_node`` grows instead of ``cpus``.
     """
+    if not packing.is_packed:
+        return task
     side_by_side = packing.parallel
 
     def times(amount: int | None) -> int | None:
@@ -61,7 +63,7 @@ def element_request(task: Request, packing: Packing) -> Request:
         memory_bytes=times(task.memory_bytes),
         cpus=task.cpus if task.tasks_per_node is not None else side_by_side if task.cpus is None else times(task.cpus),
         tasks_per_node=times(task.tasks_per_node),
-        gpus=task.gpus if task.gpus is None or not packing.is_packed else devices_of(task.gpus, side_by_side),
+        gpus=None if task.gpus is None else devices_of(task.gpus, side_by_side),
         tmp_bytes=times(task.tmp_bytes),
     )
 

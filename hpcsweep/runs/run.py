@@ -242,8 +242,8 @@ class Run:
             taken_over = {name: self.settings.resources.get(name) for name in ("account", "partition", "qos")}
             plain = {name: value for name, value in taken_over.items() if value is not None and "{" not in str(value)}
             return resolve_request({**plain, **(last.resources if last else {})}, {}, ())
-        settled = self.ledger.request_of(task)
-        return settled or resolve_request(self.settings.resources, self.tasks[task].params, self.names)
+        params = self.tasks[task].params  # nothing is planned of a task that is not known
+        return self.ledger.request_of(task) or resolve_request(self.settings.resources, params, self.names)
 
     def forget_ledger(self) -> None:
         """The journal has grown: read it again at the next use.
