@@ -102,9 +102,7 @@ def _advise_memory(request: Request, attempts: Sequence[Attempt]) -> Advice | No
     ended_so = [one for one in attempts if one.state is State.OOM]
     if ended_so:
         more = round_up_memory(asked * HEAD_ROOM)
-        text = (
-            f"ask for more than {formatformat_memory(asked)}, {format_memory(more)} or so: {_tasks(ended_so)} ran out of memory"
-        )
+        text = f"ask for more than {format_memory(asked)}, {format_memory(more)} or so: {_tasks(ended_so)} ran out of memory"
         return Advice(about="memory", text=text, tasks=_count(ended_so), value=more)
     near = [one for one in attempts if _held_bytes(one) >= NEAR * asked]
     if near:

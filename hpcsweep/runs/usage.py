@@ -8,8 +8,9 @@ from dataclasses import dataclass
 from hpcsweep.choose import find_columns
 from hpcsweep.errors import HpcsweepError
 from hpcsweep.events import FINALLY
-from hpcsweep.fold import Fold, TaskView
+from hpcsweep.fold import TaskView
 from hpcsweep.ledger import Array
+from hpcsweep.model import Params
 from hpcsweep.ranges import format_ranges
 from hpcsweep.results import Table
 from hpcsweep.runs.observe import observe, tags_of
@@ -39,7 +40,7 @@ def read_usage(run: Run) -> Usage:
     running = set()
     for array, view in fold.attempts():
         if FACTS[view.state].is_ended:
-            attempt = _read_attempt(run, fold, array, view, used)
+            attempt = _read_attempt(run, array, view, used)
             if attempt is not None:
                 attempts.append(attempt)
         elif view.is_begun:
@@ -79,7 +80,7 @@ def usage_table(run: Run, usage: Usage, *, by: str | None = None, by_task: bool 
     return groups_table(*groups_of(run, usage, by))
 
 
-def _params_of(run: Run) -> Mapping[int, Mapping[str, object]]:
+def _params_of(run: Run) -> dict[int, Params]:
     return {task.index: task.params for task in run.shown_tasks}
 
 
@@ -108,7 +109,7 @@ def _plain(job: str) -> str:
     return job.partition(".")[0]
 
 
-def _read_attempt(run: Run, fold: Fold, array: Array, view: TaskView, used: Mapping[str, Used]) -> Attempt | None:
+def _read_attempt(run: Run, array: Array, view: TaskView, used: Mapping[str, Used]) -> Attempt | None:
     """An attempt with its figures; None where it never began."""
     text = read_record(run.paths.array(array.number).events, view.index, view.attempt) if view.is_claimed else ""
     facts = parse_claim(text.partition("\n")[0])
