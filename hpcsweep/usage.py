@@ -116,6 +116,8 @@ def join(attempt: Attempt, own: OwnRecord, used: Used | None) -> Attempt:
         return joined
     if used.peak_bytes is not None and used.peak_bytes > (own.peak_bytes or 0):
         joined = replace(joined, peak_bytes=used.peak_bytes, peak_from=used.source, rss_bytes=None)
+    elif used.peak_bytes is not None and own.peak_from == MOST_EXACT:
+        joined = replace(joined, rss_bytes=max(used.peak_bytes, own.rss_bytes or 0))
     cpu_s = max((value for value in (own.cpu_s, used.cpu_s) if value is not None), default=None)
     return replace(
         joined,

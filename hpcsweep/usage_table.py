@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Hashable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from hpcsweep.events import FINALLY
@@ -65,7 +65,7 @@ def _group(title: str, attempts: Sequence[Attempt], cells: Row | None = None) ->
     return Group(title=title, cells=(title,) if cells is None else cells, attempts=attempts, advice=advice)
 
 
-def groups_table(groups: Sequence[Group], names: Sequence[str] = (), *, with_advice: bool = True) -> Table:
+def groups_table(groups: Sequence[Group], names: Sequence[str] = ()) -> Table:
     """One row a group. ``names``: the parameters that they were grouped by; none: by what they asked for."""
     rows: list[Row] = []
     for group in groups:
@@ -83,12 +83,10 @@ def groups_table(groups: Sequence[Group], names: Sequence[str] = (), *, with_adv
             "peak_max_mib": _mib(total.peak_bytes),
             "memory_mib": _mib(max((request.memory_bytes or 0 for request in requests), default=0)),
         }
-        advice: Row = ([f"{one.about}: {one.text}" for one in group.advice],) if with_advice else ()
+        advice: Row = ([f"{one.about}: {one.text}" for one in group.advice],)
         rows.append((*group.cells, *(figures[name] for name in GROUP_FIGURES), *advice))
     first = _named(names, GROUP_FIGURES) if names else (REQUEST,)
-    return Table(
-        columns=(*first, *GROUP_FIGURES, *((ADVICE,) if with_advice else ())), rows=rows, params=first if names else ()
-    )
+    return Table(columns=(*first, *GROUP_FIGURES, ADVICE), rows=rows, params=first if names else ())
 
 
 def tasks_table(attempts: Iterable[Attempt], params_of: Mapping[int, Params], names: Sequence[str]) -> Table:
@@ -140,9 +138,23 @@ def _rounded(value: float | None, digits: int) -> float | None:
     return None if value is None else round(value, digits)
 
 
+def brief(table: Table) -> Table:
+    """A table of groups for the eye: without what the request says already, the sources, and what is nothing everywhere."""
+    dull = {"source", ADVICE, *(("time_limit_s", "memory_mib") if table.columns[0] == REQUEST and not table.params else ())}
+    dull |= {name for name in ("gpu_h", "uncounted_core_h") if not any(table.cells(name))}
+    places = [place for place, name in enumerate(table.columns) if name not in dull or name in table.params]
+    return replace(
+        table,
+        columns=tuple(table.columns[place] for place in places),
+        rows=[tuple(row[place] for place in places) for row in table.rows],
+    )
+
+
 def total_words(total: Sum) -> list[str]:
     """``12 tasks, 13 attempts: 4.2 core-hours, 1.1 GPU-hours``, and what of it was for nothing."""
     head = f"{_counted(total.tasks, 'task')}, {_counted(total.attempts, 'attempt')}: {_hours(total.core_h, total.gpu_h)}"
+    if total.sources:
+        head += f" (figures: {', '.join(total.sources)})"
     if not total.uncounted_attempts:
         return [head]
     many = _counted(total.uncounted_attempts, "attempt")

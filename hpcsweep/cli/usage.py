@@ -22,7 +22,7 @@ def run(run: str | None, runs_dir: str | None, by: str | None, form: str | None,
     """Add up; 0 also when little is known."""
     from hpcsweep.runs.usage import groups_of, read_usage, usage_table  # noqa: PLC0415
     from hpcsweep.usage import add_up  # noqa: PLC0415
-    from hpcsweep.usage_table import advice_lines, groups_table, total_words  # noqa: PLC0415
+    from hpcsweep.usage_table import advice_lines, brief, groups_table, total_words  # noqa: PLC0415
 
     if by is not None and by_task:
         raise UsageError("--by and --tasks do not go together", "the rows of --tasks have all parameters")
@@ -35,7 +35,7 @@ def run(run: str | None, runs_dir: str | None, by: str | None, form: str | None,
         groups, names = groups_of(opened, usage, by)
         head, *rest = total_words(add_up(usage.attempts))
         output.say(f"{opened.name}: {head}", *rest, "")
-        tables.put(groups_table(groups, names, with_advice=False), "table", None)
+        tables.put(brief(groups_table(groups, names)), "table", None)
         lines = advice_lines(groups)
         output.say(*(["", *lines] if lines else []))
     else:

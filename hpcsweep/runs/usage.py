@@ -5,8 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from hpcsweep.choose import find_columns
-from hpcsweep.errors import HpcsweepError
+from hpcsweep.errors import HpcsweepError, UsageError
 from hpcsweep.events import FINALLY
 from hpcsweep.fold import TaskView
 from hpcsweep.ledger import Array
@@ -61,11 +60,15 @@ def groups_of(run: Run, usage: Usage, by: str | None) -> tuple[list[Group], tupl
     """The groups, by what was asked for or by some parameters (``by``, with commas), and the names of these.
 
     Raises:
-        HpcsweepError: there is no such parameter.
+        UsageError: there is no such parameter.
     """
     if by is None:
         return group_by_request(usage.attempts), ()
-    names = tuple(find_columns(Table(columns=run.names, rows=[]), by, "--by"))
+    names = tuple(dict.fromkeys(name.strip() for name in by.split(",") if name.strip()))
+    unknown = [name for name in names if name not in run.names]
+    if unknown or not names:
+        said = f"there is no parameter `{unknown[0]}`" if unknown else "no parameter is named"
+        raise UsageError(f"--by: {said}", f"the parameters are {', '.join(run.names)}")
     return group_by_params(usage.attempts, _params_of(run), names), names
 
 
@@ -73,7 +76,7 @@ def usage_table(run: Run, usage: Usage, *, by: str | None = None, by_task: bool 
     """One row a group with its advice, or one row a task.
 
     Raises:
-        HpcsweepError: there is no such parameter.
+        UsageError: there is no such parameter.
     """
     if by_task:
         return tasks_table(usage.attempts, _params_of(run), run.names)
