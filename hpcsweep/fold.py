@@ -7,7 +7,7 @@ means ended, never how; and because directory listings and histories lag, it mea
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from copy import copy
 from dataclasses import dataclass, field, replace
 
@@ -119,6 +119,15 @@ class Fold:
     def view_of(self, task: int) -> TaskView | None:
         """How a task stands, or the command after them all; None when that was never planned."""
         return self.finally_view if task == FINALLY else self.views[task]
+
+    def attempts(self) -> Iterator[tuple[Array, TaskView]]:
+        """All attempts of all tasks, the earlier ones too, with their arrays; the states of the current ones are in ``views``."""
+        for array in self.ledger.arrays.values():
+            if array.submission not in NOT_HANDED_OVER or array.job is not None:
+                table = self.evidence.events.get(array.number, {})
+                for position, task in enumerate(array.tasks):
+                    attempt = array.attempt_of(task)
+                    yield array, self._of_attempt(array, task, position, attempt, table.get((task, attempt)))
 
     def view(self, task: int) -> TaskView:
         """The state of one task."""

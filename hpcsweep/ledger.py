@@ -69,6 +69,10 @@ class Array:
         many = self.packing.tasks_per_element
         return [task for element in elements for task in self.tasks[element * many : (element + 1) * many]]
 
+    def is_alone(self, position: int) -> bool:
+        """Whether the element that runs a position runs nothing else: what the scheduler says of it is the task's then."""
+        return len(self.tasks_of([self.element_of(position)])) == 1
+
     @property
     def is_uncertain(self) -> bool:
         """Whether nobody knows yet that the scheduler has it."""

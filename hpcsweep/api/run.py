@@ -252,6 +252,29 @@ class Run:
         """As :attr:`jobs`, with what each task printed in the columns ``stdout`` and ``stderr`` (the same text: one log)."""
         return self._jobs(with_logs=True, tail=tail)
 
+    def usage(self, by: str | Iterable[str] | None = None, *, tasks: bool = False) -> pd.DataFrame:
+        """What it cost and used, all attempts together: one row for all tasks that asked for the same, with the ``advice``.
+
+        Args:
+            by: parameters; then there is one row for each combination of their values.
+            tasks: one row a task.
+
+        ``frame.attrs["notes"]`` says what is not in it.
+
+        Raises:
+            HpcsweepError: there is no such parameter.
+        """
+        from hpcsweep.runs.usage import read_usage, usage_table  # noqa: PLC0415 - only those who ask need it
+
+        if by is not None and tasks:
+            raise UsageError("by and tasks do not go together", "the rows of tasks=True have all parameters")
+        self._opened.forget_ledger()
+        usage = read_usage(self._opened)
+        joined = by if by is None or isinstance(by, str) else ",".join(by)
+        frame = usage_table(self._opened, usage, by=joined, by_task=tasks).to_pandas()
+        frame.attrs["notes"] = list(usage.notes)
+        return frame
+
     def logs(self, tail: int | None = None, *, tasks: Tasks | None = None, failed: bool = False) -> str:
         """What tasks printed, one below the other, each under a heading.
 

@@ -18,6 +18,7 @@ COMMANDS: dict[str, str] = {
     "collect": "one table of all parameters and results",
     "best": "the best tasks or points by the objective",
     "plot": "pictures of the results",
+    "usage": "what a run cost, and what to ask for next time",
     "extend": "add the points of a sweep file that a run does not have yet",
     "resubmit": "run again what did not work",
     "cancel": "cancel a run or some of its tasks",

@@ -30,7 +30,7 @@ def read_template(name: str) -> str:
     return (Path(str(files("hpcsweep"))).parent / "templates" / name).read_text(encoding="utf-8")
 
 
-RUNNER_FILES = ("runner.sh", "packing.sh", "gpus.sh", "ending.sh", "staging.sh", "environment.sh")
+RUNNER_FILES = ("runner.sh", "packing.sh", "gpus.sh", "ending.sh", "staging.sh", "usage.sh", "environment.sh")
 """The parts of the task side, in their order."""
 
 

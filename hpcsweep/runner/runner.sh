@@ -410,6 +410,7 @@ hpcsweep_finish() { # KIND CODE and the element's own exit status
     if hpcsweep_tool mv -fT -- "$hpcsweep_token" "$outcome" 2>/dev/null; then
       # Only now, for the file of a token that was taken away is another's. Should the disk be full, the name says it all.
       { printf 'end %s %s\n' "$now" "$3" >>"/proc/self/fd/$hpcsweep_token_fd"; } 2>/dev/null
+      hpcsweep_record_usage
       return 0
     fi
     [[ ! $outcome -ef /proc/self/fd/$hpcsweep_token_fd ]] || return 0
@@ -502,6 +503,7 @@ hpcsweep_link() { # TARGET NAME, in the current folder
 hpcsweep_supervise() {
   local before stderr pause
   hpcsweep_plan_signal
+  hpcsweep_begin_usage
   exec {hpcsweep_watch_fd}<> >(hpcsweep_watch)
   set -m # the child leads a process group of its own, and gets no signal ignored
   hpcsweep_child </dev/null >>"$hpcsweep_log" 2>&1 &
@@ -536,7 +538,7 @@ hpcsweep_supervise() {
 
 hpcsweep_child() {
   printf 'child %s\n' "$BASHPID" >&"$hpcsweep_watch_fd"
-  exec {hpcsweep_token_fd}<&- {hpcsweep_watch_fd}>&-
+  exec {hpcsweep_token_fd}<&- {hpcsweep_watch_fd}>&- {hpcsweep_usage_fd}>&-
   hpcsweep_leave_places
   if ! hpcsweep_make_inputs; then
     hpcsweep_tell broken 2
@@ -691,7 +693,7 @@ hpcsweep_watch() {
         next=$((moment - now))
       fi
     done
-    IFS= read -r -t "$next" line
+    hpcsweep_await_line "$next"
     case $? in
       0)
         case $line in

@@ -136,7 +136,7 @@ def _replace(evidence: Evidence, **changes: Any) -> Evidence:
 
 def _ask_live(run: Run, evidence: Evidence) -> Evidence:
     arrays = run.ledger.live_arrays()
-    tags = _tags_of(arrays) | _feeder_tags(run.ledger)
+    tags = tags_of(arrays) | _feeder_tags(run.ledger)
     answer: list[Seen] | NoAnswer
     ends: list[Seen] = []
     if not tags or run.is_rehearsal_over:
@@ -177,7 +177,7 @@ def _owners(run: Run, answer: Sequence[Seen], events: Mapping[int, EventTable]) 
 
 def _ask_history(run: Run, evidence: Evidence, arrays: list[int]) -> Evidence:
     chosen = [run.ledger.arrays[number] for number in arrays]
-    command = run.scheduler.history_cmd(_tags_of(chosen), min(array.planned_at for array in chosen) - 60)
+    command = run.scheduler.history_cmd(tags_of(chosen), min(array.planned_at for array in chosen) - 60)
     if command is None:
         return _replace(evidence, is_history_whole=True)
     answer = run.scheduler.parse_history(run_command(command, timeout_s=run.settings.query_timeout_s))
@@ -186,7 +186,7 @@ def _ask_history(run: Run, evidence: Evidence, arrays: list[int]) -> Evidence:
     return _replace(evidence, history=answer, is_history_whole=run.scheduler.is_history_whole)
 
 
-def _tags_of(arrays: Iterable[Array]) -> dict[str, tuple[str, ...]]:
+def tags_of(arrays: Iterable[Array]) -> dict[str, tuple[str, ...]]:
     """Tag -> the ids under it; none where there may be others than those that are known."""
     return {array.tag: () if array.is_uncertain or array.may_exist else array.jobs for array in arrays}
 

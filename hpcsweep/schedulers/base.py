@@ -121,6 +121,25 @@ class Seen:
     is_refusal: bool = False  # history only: a record left by a refused submission, not a job
 
 
+@dataclass(frozen=True, kw_only=True)
+class Used:
+    """What the scheduler's accounting says of one element. None: it does not say it, or cannot know it.
+
+    ``job`` is the element's id (``4711_3``, ``39[3].pbs``); ``wait_s`` from when it might have started until it did.
+    ``source``: whose figures they are (``sacct``, ``qstat``).
+    """
+
+    job: str
+    tag: str
+    source: str
+    elapsed_s: float | None = None
+    cpu_s: float | None = None
+    peak_bytes: int | None = None
+    cpus: int | None = None
+    gpus: int | None = None
+    wait_s: float | None = None
+
+
 def up_to_the_end(first: int) -> range:
     """All elements from ``first`` on, of an array whose size the answer does not say."""
     return range(first, MOST_ELEMENTS)
@@ -285,6 +304,14 @@ class Scheduler(Protocol):
 
     def parse_history(self, completed: Completed) -> list[Seen] | NoAnswer:
         """What ended, and how."""
+        ...
+
+    def usage_cmd(self, tags: Mapping[str, Collection[str]], since_epoch: float) -> Command | None:
+        """One query for what all elements used, as ``history_cmd``; None where nobody keeps that."""
+        ...
+
+    def parse_usage(self, completed: Completed) -> list[Used] | NoAnswer:
+        """What elements used that have ended; an empty list is an answer."""
         ...
 
     def cancel_cmds(self, tag: str, job: str, elements: Sequence[int] | None) -> list[Command]:

@@ -28,6 +28,7 @@ from hpcsweep.schedulers.base import (
     SubmitLimits,
     Submitted,
     Uncertain,
+    Used,
 )
 from hpcsweep.states import State
 
@@ -165,6 +166,16 @@ class Local:
         """Never asked."""
         del completed
         return NoAnswer(message="this machine keeps no history")
+
+    def usage_cmd(self, tags: Mapping[str, Collection[str]], since_epoch: float) -> Command | None:
+        """None: the tasks' own records are all there is."""
+        del tags, since_epoch
+        return None
+
+    def parse_usage(self, completed: Completed) -> list[Used] | NoAnswer:
+        """Never asked."""
+        del completed
+        return NoAnswer(message="nobody keeps what tasks used")
 
     def cancel_cmds(self, tag: str, job: str, elements: Sequence[int] | None) -> list[Command]:
         """TERM, and KILL after a grace, for the whole tree of each element."""

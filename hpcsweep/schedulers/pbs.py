@@ -17,8 +17,8 @@ from typing import ClassVar
 from hpcsweep.gpus import whole_gpus
 from hpcsweep.model import Completed, Request
 from hpcsweep.ranges import format_ranges
-from hpcsweep.schedulers.base import ArrayJob, Command, Limits, NoAnswer, Seen
-from hpcsweep.schedulers.pbs_answers import read_history, read_qstat, read_server
+from hpcsweep.schedulers.base import ArrayJob, Command, Limits, NoAnswer, Seen, Used
+from hpcsweep.schedulers.pbs_answers import read_history, read_qstat, read_server, read_usage
 from hpcsweep.schedulers.qsub import NO_LIMIT, Qsub, array_of, query, subjob_ids
 from hpcsweep.schedulers.qsub_answers import Refusal
 from hpcsweep.schedulers.qsub_options import Dialect, format_memory, format_walltime
@@ -174,6 +174,14 @@ class Pbs(Qsub):
     def parse_history(self, completed: Completed) -> list[Seen] | NoAnswer:
         """What ended, and how."""
         return read_history(completed)
+
+    def usage_cmd(self, tags: Mapping[str, Collection[str]], since_epoch: float) -> Command | None:
+        """The history's records have it."""
+        return self.history_cmd(tags, since_epoch)
+
+    def parse_usage(self, completed: Completed) -> list[Used] | NoAnswer:
+        """``    resources_used.cput = 00:00:12`` and its like."""
+        return read_usage(completed)
 
     def cancel_cmds(self, tag: str, job: str, elements: Sequence[int] | None) -> list[Command]:
         """qdel, for a job that has this name now; nothing to cancel is no fault."""

@@ -13,7 +13,7 @@ import re
 from collections.abc import Iterator, Mapping
 
 from hpcsweep.model import Completed
-from hpcsweep.schedulers.base import Limits, NoAnswer, Seen
+from hpcsweep.schedulers.base import Limits, NoAnswer, Seen, Used
 from hpcsweep.schedulers.qsub_answers import (
     DELETED,
     End,
@@ -46,7 +46,7 @@ _HELD_BY_SOMEBODY = re.compile(r"[uop]")  # `s`: by the server, for a dependency
 
 _FIELDS = (
     "Job_Name|job_state|substate|comment|Exit_status|array_index|run_count|exec_host|Hold_Types|depend|max_run_subjobs"
-    r"|resources_used\.walltime"
+    r"|resources_used\.(?:walltime|cput|mem|ncpus)"
 )
 # Long values go on in the next lines, behind a tab.
 _LINE = re.compile(rf"^(?:Job Id: (?P<id>\S+)|    (?P<name>{_FIELDS}) = (?P<value>.*(?:\n\t.*)*))$", re.MULTILINE)
@@ -137,6 +137,32 @@ def _ended(jobs: Mapping[str, Mapping[str, str]]) -> Iterator[tuple[Seen, int | 
         yield seen, named.index
 
 
+def read_usage(completed: Completed) -> list[Used] | NoAnswer:
+    """What those used that have ended of ``qstat -x -t -f``. MOM looks now and then: 0 is what it never looked at."""
+    jobs = _read_jobs(completed)
+    if isinstance(jobs, NoAnswer):
+        return jobs
+    used = []
+    for identifier, fields in jobs.items():
+        named = parse_job_id(identifier)
+        if named is None or named.is_array or fields["job_state"] not in _ENDED or "resources_used.walltime" not in fields:
+            continue
+        size = re.fullmatch(r"([0-9]{1,15})(b|kb|mb|gb)?", fields.get("resources_used.mem", ""), re.ASCII)
+        used.append(
+            Used(
+                job=identifier,
+                tag=fields["Job_Name"],
+                source="qstat",
+                elapsed_s=seconds_of(fields["resources_used.walltime"]),
+                cpu_s=seconds_of(fields.get("resources_used.cput", "")) or None,
+                peak_bytes=int(size[1]) * _UNITS[size[2] or "b"] or None if size else None,
+                cpus=parse_integer(fields.get("resources_used.ncpus")) or None,
+            )
+        )
+    return used
+
+
+_UNITS = {"b": 1, "kb": 1024, "mb": 1024**2, "gb": 1024**3}
 _DELETED: End = (State.CANCELLED, DELETED, None, None)
 
 

@@ -15,7 +15,7 @@ import datetime as dt
 import math
 import re
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
 from hpcsweep.model import Completed, Request, Value
@@ -33,11 +33,13 @@ from hpcsweep.schedulers.base import (
     SubmitLimits,
     Submitted,
     Uncertain,
+    Used,
 )
 from hpcsweep.schedulers.slurm_answers import read_config, read_sacct, read_squeue, read_submission
 from hpcsweep.schedulers.slurm_limits import read_queued, read_submit_limits
 from hpcsweep.schedulers.slurm_options import find_problems, format_directives
 from hpcsweep.schedulers.slurm_queues import read_sinfo
+from hpcsweep.schedulers.slurm_usage import USAGE_FIELDS, read_usage
 
 # How to reach the cluster. Everything else that starts so is of the job that we may run in, or changes what is printed.
 _KEPT = ("SLURM_CONF", "SLURM_CONF_SERVER", "SLURM_CLUSTERS", "SLURM_JWT")
@@ -69,6 +71,7 @@ _CLEAN_KEPT = ("HOME", "USER", "LOGNAME", "SHELL", "PATH", "LANG", "LC_*", "TZ")
 _SUBMIT_TIMEOUT_S = 60.0
 _QUERY_TIMEOUT_S = 10.0
 _TELL_TIMEOUT_S = 60.0
+_USAGE_TIMEOUT_S = 60.0  # steps are several times as many rows, and nothing hangs on the answer
 # One argument may have 128 kB on Linux. Longer lists of names are not asked for by name: the reader picks ours.
 # Longer lists of elements are not submitted: all are.
 _MAX_NAMES_LENGTH = 100_000
@@ -176,23 +179,20 @@ class Slurm:
 
     def history_cmd(self, tags: Mapping[str, Collection[str]], since_epoch: float) -> Command | None:
         """One sacct for all arrays; an hour of margin, for clocks differ."""
-        start = dt.datetime.fromtimestamp(max(0.0, since_epoch - 3600), tz=dt.timezone.utc)
-        return _query(
-            "sacct",
-            "--allusers",  # a colleague may look
-            "--allocations",
-            "--noheader",
-            "--parsable2",
-            "--federation",
-            *_names(tags),
-            f"--starttime={start:%Y-%m-%dT%H:%M:%S}",
-            "--format=JobID,JobName,State,ExitCode,ElapsedRaw,NodeList",
-            env={"TZ": "UTC"},  # the zone in which it reads --starttime
-        )
+        return _ask_history(tags, since_epoch, "JobID,JobName,State,ExitCode,ElapsedRaw,NodeList", by_step=False)
 
     def parse_history(self, completed: Completed) -> list[Seen] | NoAnswer:
         """``654_2|TAG|FAILED|0:9|17|n1``."""
         return read_sacct(completed)
+
+    def usage_cmd(self, tags: Mapping[str, Collection[str]], since_epoch: float) -> Command | None:
+        """As ``history_cmd``, with the steps, whose rows hold the memory; there are several for each element."""
+        command = _ask_history(tags, since_epoch, USAGE_FIELDS, by_step=True)
+        return replace(command, timeout_s=_USAGE_TIMEOUT_S)
+
+    def parse_usage(self, completed: Completed) -> list[Used] | NoAnswer:
+        """``654_2|TAG|COMPLETED|17|00:12.500||cpu=4,...``, and ``654_2.batch|batch|...|952K|`` behind it."""
+        return read_usage(completed)
 
     def cancel_cmds(self, tag: str, job: str, elements: Sequence[int] | None) -> list[Command]:
         """scancel, for a job that has this name now; nothing to cancel is no fault."""
@@ -293,6 +293,22 @@ def _site_defaults(directives: tuple[str, ...]) -> list[str]:
 def _names(tags: Collection[str]) -> list[str]:
     names = ",".join(sorted(tags))
     return [f"--name={names}"] if names and len(names) <= _MAX_NAMES_LENGTH else []
+
+
+def _ask_history(tags: Collection[str], since_epoch: float, fields: str, *, by_step: bool) -> Command:
+    start = dt.datetime.fromtimestamp(max(0.0, since_epoch - 3600), tz=dt.timezone.utc)
+    return _query(
+        "sacct",
+        "--allusers",  # a colleague may look
+        *(() if by_step else ("--allocations",)),
+        "--noheader",
+        "--parsable2",
+        "--federation",
+        *_names(tags),
+        f"--starttime={start:%Y-%m-%dT%H:%M:%S}",
+        f"--format={fields}",
+        env={"TZ": "UTC"},  # the zone in which it reads --starttime
+    )
 
 
 def _query(*argv: str, env: Mapping[str, str | None] | None = None) -> Command:

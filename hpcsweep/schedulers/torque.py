@@ -17,7 +17,7 @@ from typing import ClassVar
 from hpcsweep.gpus import whole_gpus
 from hpcsweep.model import Completed, Request
 from hpcsweep.ranges import format_ranges
-from hpcsweep.schedulers.base import ArrayJob, Command, Limits, NoAnswer, Seen
+from hpcsweep.schedulers.base import ArrayJob, Command, Limits, NoAnswer, Seen, Used
 from hpcsweep.schedulers.qsub import NO_LIMIT, Qsub, query
 from hpcsweep.schedulers.qsub_answers import Refusal
 from hpcsweep.schedulers.qsub_options import Dialect, format_memory, format_walltime
@@ -190,6 +190,16 @@ class Torque(Qsub):
     def parse_history(self, completed: Completed) -> list[Seen] | NoAnswer:
         """What ended, and how."""
         return read_history(completed)
+
+    def usage_cmd(self, tags: Mapping[str, Collection[str]], since_epoch: float) -> Command | None:
+        """None: what is still listed of ended jobs is too little to rest on."""
+        del tags, since_epoch
+        return None
+
+    def parse_usage(self, completed: Completed) -> list[Used] | NoAnswer:
+        """Never asked."""
+        del completed
+        return NoAnswer(message="nobody keeps what tasks used")
 
     def cancel_cmds(self, tag: str, job: str, elements: Sequence[int] | None) -> list[Command]:
         """qdel, for a job that has this name now; nothing to cancel is no fault."""

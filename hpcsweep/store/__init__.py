@@ -1,7 +1,17 @@
 """The only writer of a run directory on the submitting side."""
 
 from hpcsweep.store import cache
-from hpcsweep.store.attempts import ClaimFacts, give_up, give_up_all, mark_cancel, parse_claim, read_claim, revoke, revoke_all
+from hpcsweep.store.attempts import (
+    ClaimFacts,
+    give_up,
+    give_up_all,
+    mark_cancel,
+    parse_claim,
+    read_claim,
+    read_record,
+    revoke,
+    revoke_all,
+)
 from hpcsweep.store.code_files import Copied, changed_code, copy_code
 from hpcsweep.store.files import create_exclusively, read_bytes, read_text, sharing, write_atomically, write_for_user
 from hpcsweep.store.journal import Journal, JournalReading, read_events, write_first_events
@@ -78,6 +88,7 @@ __all__ = [
     "read_claim",
     "read_events",
     "read_kept",
+    "read_record",
     "read_run_json",
     "read_sound_tasks",
     "read_tasks",

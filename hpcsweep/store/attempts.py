@@ -68,6 +68,15 @@ def read_claim(events_dir: Path, task: int, attempt: int) -> ClaimFacts | None:
     return parse_claim(_first_line(events_dir / attempt_name(task, attempt)))
 
 
+def read_record(events_dir: Path, task: int, attempt: int) -> str:
+    """All that the task side wrote of an attempt: the claim's line, and what followed at its end. '' when it cannot be read."""
+    try:
+        with (events_dir / attempt_name(task, attempt)).open("rb") as file:
+            return file.read(16_384).decode("utf-8", "replace")
+    except OSError:
+        return ""
+
+
 def parse_claim(line: str) -> ClaimFacts | None:
     """``TAG JOBID HOST PID EPOCH`` -> its facts; None when tag and job are not there."""
     words = line.split()

@@ -22,10 +22,11 @@ def test_a_claim_and_its_outcome_are_one_file(run):
     assert run.outcomes() == ["7.1.done.0"]
     claim, outcome = (run.event(name) for name in run.events())
     assert claim.samefile(outcome)
-    first, second = claim.read_text().splitlines()
+    first, second, third = claim.read_text().splitlines()
     assert first.split()[:2] == ["tag-001", "11_0"]
     assert second.split()[0] == "end"
     assert second.split()[2] == "0"
+    assert third.startswith("usage cpu_s=")
 
 
 def test_a_finished_task_costs_four_files(run):
