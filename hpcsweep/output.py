@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from rich.progress import Progress
 
     from hpcsweep.results import Table
+    from hpcsweep.runs.history import AttemptView
 
 COLOURS: dict[State, str] = {
     State.DONE: "32",
@@ -256,6 +257,34 @@ def task_lines(status: Status, views: Iterable[TaskView], style: Style, last_lin
         if last_lines.get(view.index):
             lines.append(style.paint(f"      {one_line(last_lines[view.index], max(40, style.width - 8))}", "2"))
     return lines
+
+
+def attempt_lines(attempts: Mapping[int, Sequence[AttemptView]], style: Style) -> list[str]:
+    """A table with a line for each attempt: how it ended, where it ran, what it asked for."""
+    from hpcsweep.runs.resubmit import describe_request  # noqa: PLC0415 - only who asks for attempts needs it
+
+    rows = [["task", "attempt", "state", "elapsed", "job", "node", "request", "reason"]]
+    states = []
+    for task, some in attempts.items():
+        for one in some:
+            view = one.view
+            elapsed = "" if view.elapsed_s is None else format_seconds(view.elapsed_s)
+            request = describe_request(one.request)
+            rows.append(
+                [
+                    str(task),
+                    str(view.attempt),
+                    view.state.value,
+                    elapsed,
+                    one.job or "",
+                    one.node,
+                    request,
+                    one_line(view.reason, 120),
+                ]
+            )
+            states.append(view.state)
+    lines = columns(rows, right=frozenset({0, 1, 3}))
+    return [lines[0], *(style.paint(line, _colour(state)) for line, state in zip(lines[1:], states, strict=True))]
 
 
 def next_steps(status: Status, bad: Sequence[TaskView]) -> list[str]:

@@ -132,6 +132,8 @@ def check_row(name, row):
             assert (row["epoch"], row["loss"], row["best.epoch"]) == (2, row["lr"] / 2, 2)
         case "checkpoint":
             assert (row["place"], row["farthest"]) == measure_walk(row["steps"], row["seed"])
+        case "retry":
+            assert row["slept"] == row["seconds"]
         case "derive":
             assert row["height"] == pytest.approx(measure_bowl(row, steepness="slope"))
         case "environment":
@@ -180,7 +182,17 @@ def check_checkpoint(project, status, _rows):
         assert log.read_text().startswith("goes on after step ")
 
 
+def check_packing(_project, status, _rows):
+    assert len({task["job"] for task in status["tasks"]}) == 2
+
+
+def check_retry(_project, status, _rows):
+    assert [task["attempt"] for task in status["tasks"]] == [1, 2]
+
+
 CHECKS_OF_RUNS = {
+    "packing": check_packing,
+    "retry": check_retry,
     "gpu-workstation": check_gpus,
     "lr": check_lr,
     "checkpoint": check_checkpoint,
