@@ -92,7 +92,7 @@ def test_advice_of_a_run_that_asked_for_too_much(user):
 
 def test_what_still_runs_is_not_in_it(user):
     user("submit", user.sweep("command: touch begun; sleep 600\nspace: {x: [1]}\n", "long.yaml"), "--name", "long")
-    await_that(lambda: (user.folder / "begun").exists(), "it runs")
+    await_that((user.folder / "begun").exists, "it runs")
     answer = user.run("usage", "long")
     assert answer.stdout == "long: nothing has ended yet\n"
     assert "what still runs is not in it: 1 (task 0)" in answer.stderr
