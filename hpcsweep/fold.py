@@ -123,7 +123,7 @@ class Fold:
     def attempts(self) -> Iterator[tuple[Array, TaskView]]:
         """All attempts of all tasks, the earlier ones too, with their arrays; the states of the current ones are in ``views``."""
         for array in self.ledger.arrays.values():
-            if array.submission not in NOT_HANDED_OVER or array.job is not None:
+            if array.submission not in NOT_HANDED_OVER or array.job is not None or array.is_found:
                 table = self.evidence.events.get(array.number, {})
                 for position, task in enumerate(array.tasks):
                     attempt = array.attempt_of(task)

@@ -82,9 +82,10 @@ hpcsweep_read_job_peak() { # -> hpcsweep_job_peak, bytes: the kernel's own count
   hpcsweep_job_peak=''
   [[ -z ${hpcsweep_slot-} ]] || return
   case $hpcsweep_scheduler in
-    slurm) own=${SLURM_JOB_ID:+job_$SLURM_JOB_ID} ;;
+    local) return 1 ;; # its tasks may all be in one job
     pbs | torque) own=${PBS_JOBID-} ;;
   esac
+  [[ -n $own ]] || own=${SLURM_JOB_ID:+job_$SLURM_JOB_ID} # of Slurm's own qsub, too
   [[ -n $own ]] || return
   while IFS= read -r line; do
     line=${line#*:} path=${line#*:} controllers=${line%%:*}

@@ -48,7 +48,7 @@ def read_usage(run: Run) -> Usage:
     if running:
         numbers = format_ranges(task for task in running if task != FINALLY) or "finally"
         notes.append(f"what still runs is not in it: {len(running)} (task {numbers})")
-    unknown = [one for one in attempts if not one.sources]
+    unknown = [one for one in attempts if not one.sources and one.elapsed_s]
     if unknown:
         notes.append(
             f"of {len(unknown)} attempts neither CPU time nor memory is known: they were killed, or are of an earlier version"

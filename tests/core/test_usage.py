@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from scene import Scene
 
 from hpcsweep.events import FINALLY
 from hpcsweep.model import Request
@@ -88,6 +89,22 @@ def test_of_two_figures_the_larger_counts():
 def test_a_task_without_any_figures():
     joined = join(attempt(), NOTHING, None)
     assert (joined.cpu_s, joined.peak_bytes, joined.sources) == (None, None, ())
+
+
+def test_earlier_attempts_are_looked_at_too():
+    scene = Scene(2).plan().task_says("0.1", "0.1.done.3.17", "1.1", "1.1.done.0.5")
+    scene.write({"event": "settled", "array": 1}, {"event": "resubmit", "tasks": "0"})
+    scene.plan(2, tasks=[0], attempts={"2": "0"}, job="71").task_says("0.2", "0.2.done.0.20", array=2)
+    found = [(view.index, view.attempt, view.state, view.elapsed_s) for _, view in scene.fold().attempts()]
+    assert found == [(0, 1, State.FAILED, 17.0), (1, 1, State.DONE, 5.0), (0, 2, State.DONE, 20.0)]
+
+
+def test_who_is_alone_in_an_element():
+    scene = Scene(5).write(
+        {"event": "planned", "array": 1, "tag": "t", "tasks": "0-4", "packing": {"tasks_per_element": 2, "parallel": 1}}
+    )
+    array = scene.fold().ledger.arrays[1]
+    assert [array.is_alone(position) for position in range(5)] == [False, False, False, False, True]
 
 
 # ---- sums ----

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import subprocess
 import sys
 
 import pytest
-from small_runs import block
+from small_runs import RUNNER, block
 
 from hpcsweep.usage import OwnRecord, parse_own_record
 
@@ -79,3 +80,34 @@ def test_tasks_that_share_an_element_have_their_own_figures(run, slot):
     assert run.run() == 0
     peak = record_of(run, slot).peak_bytes or 0
     assert (peak >= 50 * MB) is (slot == 0)
+
+
+V2 = "/system.slice/n1_slurmstepd.scope/job_77"
+LAYOUTS = {
+    "slurm, version 1": ("slurm", "9:memory:/slurm/uid_5/job_77/step_batch/task_0\n", "memory/slurm/uid_5/job_77/memory.max_usage_in_bytes"),
+    "slurm, with other controllers": ("slurm", "2:cpuset,memory:/slurm/job_77\n0::/\n", "memory/slurm/job_77/memory.max_usage_in_bytes"),
+    "slurm, version 2": ("slurm", f"0::{V2}/step_batch/user/task_0\n", f"{V2}/memory.peak"),
+    "slurm's own qsub": ("torque", f"0::{V2}/step_batch\n", f"{V2}/memory.peak"),
+    "pbs, version 1": ("pbs", "4:memory:/pbs_jobs.service/jobid/39[3].pbs\n", "memory/pbs_jobs.service/jobid/39[3].pbs/memory.max_usage_in_bytes"),
+    "another job's": ("slurm", "9:memory:/slurm/uid_5/job_777/step_batch\n", "memory/slurm/uid_5/job_777/memory.max_usage_in_bytes"),
+    "a session's": ("slurm", "0::/user.slice/user-5.slice/session-1.scope\n", "user.slice/memory.peak"),
+    "the queue of this machine, in a job": ("local", "9:memory:/slurm/job_77\n", "memory/slurm/job_77/memory.max_usage_in_bytes"),
+    "an older Linux, version 2": ("slurm", f"0::{V2}/step_batch\n", f"{V2}/memory.current"),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("layout", LAYOUTS)
+def test_the_jobs_own_cgroup_is_found(tmp_path, layout):
+    """As systems lay them out; nothing but the job's own counts."""
+    scheduler, cgroup, file = LAYOUTS[layout]
+    path = tmp_path / file.lstrip("/")
+    path.parent.mkdir(parents=True)
+    path.write_text("4711\n")
+    (tmp_path / "self").write_text(cgroup)
+    functions = (RUNNER.with_name("usage.sh")).read_text()
+    functions = functions.replace("/sys/fs/cgroup", f"{tmp_path}").replace("/proc/self/cgroup", f"{tmp_path}/self")
+    job = "PBS_JOBID='39[3].pbs'" if scheduler == "pbs" else "SLURM_JOB_ID=77"
+    script = f"{functions}\n{job} hpcsweep_scheduler={scheduler}\nhpcsweep_read_job_peak && echo $hpcsweep_job_peak"
+    done = subprocess.run(["bash", "-c", script], capture_output=True, text=True, check=False, env={"PATH": "/usr/bin:/bin"})
+    is_ours = layout not in ("another job's", "a session's", "the queue of this machine, in a job", "an older Linux, version 2")
+    assert (done.stdout, done.stderr) == ("4711\n" if is_ours else "", "")
