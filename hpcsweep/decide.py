@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Literal
 
@@ -186,15 +186,15 @@ def decide(fold: Fold, policy: Policy, request_of: Callable[[int], Request], now
         is_more_to_come=plans.is_short or _is_waiting_for_tasks(fold, policy, ready),
         retries=retries.words,
         ends=retries.ends,
-        may_retry=_may_retry(fold, policy),
+        may_retry=_may_retry(fold, policy, planned),
     )
 
 
-def _may_retry(fold: Fold, policy: Policy) -> bool:
-    """Whether something that runs may have to be run again, without anybody's word."""
+def _may_retry(fold: Fold, policy: Policy, planned: Collection[int]) -> bool:
+    """Whether something that runs, or is about to, may have to be run again without anybody's word."""
     if policy.retry is None or not policy.retry.rules or fold.ledger.is_held:
         return False
-    return any(is_open(view) for view in fold.views)
+    return bool(planned) or any(is_open(view) for view in fold.views)
 
 
 @dataclass(frozen=True, kw_only=True)

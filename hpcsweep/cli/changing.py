@@ -31,6 +31,11 @@ def tell_rest(run: Run, report: Report, *, is_fed: bool, is_watched: bool) -> No
             f"the rest is submitted by `hpcsweep advance {run.handle}`, again and again (from cron), or by `hpcsweep wait"
             f" {run.handle}`; with --feed a small job on the cluster does it"
         )
+    elif report.may_retry and not is_fed and not is_watched:
+        output.note(
+            f"what `retry` runs again is submitted by `hpcsweep advance {run.handle}` (from cron, say), or by `hpcsweep wait {run.handle}`;"
+            " with --feed a small job on the cluster does it"
+        )
 
 
 def tell_report(run: Run, report: Report) -> None:

@@ -56,6 +56,7 @@ class Report:
     uncertain: list[tuple[int, str]] = field(default_factory=list)
     waiting: dict[int, str] = field(default_factory=dict)
     is_more_to_come: bool = False  # something stays to be submitted by a later `advance`, without the user's word
+    may_retry: bool = False  # something may have to be run again, by a later `advance`
     notes: list[str] = field(default_factory=list)
     fold: Fold | None = None
 
@@ -94,7 +95,9 @@ def advance(
         # Only who submits has to know how much the site lets in.
         policy = replace(policy, ceilings=ask_ceilings(run, fold), feeder=feeder_request(run, fold))
         decision = decide(fold, policy, run.request_of, time.time())
-    report = Report(waiting=dict(decision.waiting), is_more_to_come=decision.is_more_to_come, fold=fold)
+    report = Report(
+        waiting=dict(decision.waiting), is_more_to_come=decision.is_more_to_come, may_retry=decision.may_retry, fold=fold
+    )
     if fold.evidence.live_message:
         return report  # the scheduler is silent: whatever was to be done is done by the next turn
     fence_abandoned(run)

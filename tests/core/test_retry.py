@@ -155,6 +155,11 @@ class TestAdvance:
         found = plans(decide_for(ended(scene, State.OOM), is_finally_wanted=True, finally_when="ended"))
         assert [plan.kind for plan in found] == ["tasks", "finally"]  # which waits for that array
 
+    def test_somebody_has_to_come_back_for_what_is_just_submitted(self, scene):
+        decision = decide_for(scene)
+        assert plans(decision)
+        assert decision.may_retry
+
     def test_somebody_has_to_come_back(self, scene):
         scene.plan()
         scene.live = [scene.seen(State.RUNNING, 0, 1, 2)]
