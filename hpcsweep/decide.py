@@ -487,6 +487,8 @@ def _is_wait_enough(policy: Policy) -> bool:
 
     Looking would do harm then: a task that was killed leaves no record.
     """
+    if policy.retry is not None and policy.retry.rules:
+        return False
     return policy.finally_when == "ended" and policy.max_failures is None and not policy.has_continuations
 
 

@@ -114,7 +114,7 @@ def find_retries(fold: Fold, retry: Retry | None, site: Site) -> Retries:
             longest_s=site.longest_s.get(last.partition),
         )
         used = count_attempts(ledger, view)
-        had, gets = _amounts(last, changed or last)
+        had = _amounts(last, rule)
         reason = f"{view.reason} with {had}" if had else view.reason
         if used >= retry.attempts:
             ends[view.index] = f"{reason}; all its {retry.attempts} attempts were used (hpcsweep resubmit runs it again)"
@@ -123,6 +123,7 @@ def find_retries(fold: Fold, retry: Retry | None, site: Site) -> Retries:
         else:
             views[view.index] = replace(view, is_wanted=True)
             requests[view.index] = changed
+            gets = _amounts(changed, rule)
             again = f"runs again{f' with {gets}' if gets else ''} (attempt {used + 1} of {retry.attempts})"
             words[view.index] = f"{reason}; {again}"
     return Retries(fold=fold.with_views(views) if views else fold, requests=requests, words=words, ends=ends)
@@ -139,14 +140,11 @@ def count_attempts(ledger: Ledger, view: TaskView) -> int:
     )
 
 
-def _amounts(last: Request, changed: Request) -> tuple[str, str]:
-    """What the last attempt had, and what the next one has, of what differs: ``("100M", "200M")``."""
-    texts = []
-    for request in (last, changed):
-        memory = format_memory(request.memory_bytes or 0) if last.memory_bytes != changed.memory_bytes else ""
-        time = format_time(request.time_limit_s or 0) if last.time_limit_s != changed.time_limit_s else ""
-        texts.append(" and ".join(filter(None, (memory, time))))
-    return texts[0], texts[1]
+def _amounts(request: Request, rule: RetryRule) -> str:
+    """What of a request the rule changes: ``100M``, ``2h`` or both."""
+    memory = format_memory(request.memory_bytes) if rule.memory is not None and request.memory_bytes else ""
+    time = format_time(request.time_limit_s) if rule.time is not None and request.time_limit_s else ""
+    return " and ".join(filter(None, (memory, time)))
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -24,7 +24,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """The options of ``hpcsweep resubmit``."""
     options.add_run(parser)
     parser.add_argument(
-        "--state", metavar="LIST", help="only tasks in these states: failed,timeout (cancelled ones only when asked)"
+        "--state",
+        metavar="LIST",
+        action="append",
+        help="only tasks in these states: failed,timeout (cancelled ones only when asked)",
     )
     options.add_tasks(parser, "only these tasks")
     parser.add_argument("--memory", metavar="M", help="with other memory than the last attempt's: x2, +4G or 16G")
@@ -46,7 +49,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(
     run: str | None,
     runs_dir: str | None,
-    state: str | None,
+    state: Sequence[str] | None,
     tasks: str | None,
     wait_lock: float,
     *,
@@ -60,7 +63,7 @@ def run(
     given = {key: value for key, value in resources.items() if value is not None}
     wish = parse_wish(memory=memory, time=time, exclude_nodes=exclude_node, given=given)
     opened = open_run(runs_dir, run)
-    states = parse_states(state) if state is not None else None
+    states = parse_states(",".join(state)) if state is not None else None
     chosen = parse_tasks(tasks, opened.ledger) if tasks is not None else None
     with turn_of(opened, wait_lock, "resubmit") as turn:
         fold = observe(opened)

@@ -151,6 +151,7 @@ def render_header(settings: Settings, facts: ScriptFacts) -> str:
         lines.append(f"hpcsweep_watch_s={facts.watch_s}")
     if facts.records_environment:
         lines.append("hpcsweep_records_environment=1")
+    lines += _retry_lines(settings)
     if facts.attempts:
         lines.append(f"hpcsweep_attempts=({' '.join(f'[{task}]={attempt}' for task, attempt in facts.attempts.items())})")
     return "\n".join([*lines, "hpcsweep_chunk_hashes=(", *(f"  {digest}" for digest in facts.chunk_hashes), ")"])
@@ -180,6 +181,25 @@ def _gpu_lines(settings: Settings, request: Request) -> list[str]:
     elif settings.gpus_from:
         lines.append(f"hpcsweep_gpu_groups=({' '.join(map(quote_always, settings.gpus_from))})")
     return lines
+
+
+_ENDS = {
+    "failed": r"done\.[0-9]+|sig\.[0-9]+|setup\.[0-9]+|broken\.[0-9]+",
+    "timeout": r"timeout\.0",
+    "oom": r"sig\.9",
+    "lost": r"r[0-9]+\.lost",
+}
+"""State -> the names of the records that may mean it, behind ``T.A.``."""
+
+
+def _retry_lines(settings: Settings) -> list[str]:
+    """For those who count ends: which may be followed by another attempt, and of how many attempts all but the last."""
+    if settings.retry is None:
+        return []
+    ends = "|".join(_ENDS[word] for word in settings.retry.rules if word in _ENDS)
+    if not ends:
+        return []
+    return [f"hpcsweep_retried={quote_always(ends)}", f"hpcsweep_retry_attempts={settings.retry.attempts}"]
 
 
 def check_script(script: str, source: str) -> None:

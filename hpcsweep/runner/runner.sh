@@ -287,6 +287,10 @@ hpcsweep_count_tasks() { # how many of the run are `done`, `ended` or `failed` -
     fi
     # One that has saved goes on in its next attempt.
     [[ -z ${hpcsweep_most_continuations-} || $rest != .timeout.[1-9]* ]] || continue
+    # Nor does an end that a rule of the sweep runs again.
+    if [[ -n ${hpcsweep_retried-} && $rest =~ ^\.($hpcsweep_retried)(\.[0-9]+)?$ ]]; then
+      ((attempt >= hpcsweep_retry_attempts)) || continue
+    fi
     case $1$rest in
       done.done.0.* | done.stopped.*) ended[$task]=1 ;;
       failed.done.0.*) ;;

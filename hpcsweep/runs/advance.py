@@ -101,6 +101,7 @@ def advance(
     if fold.evidence.live_message:
         return report  # the scheduler is silent: whatever was to be done is done by the next turn
     fence_abandoned(run)
+    report.notes += _words_of(decision)
     _Act(turn=turn, policy=policy, report=report, fold=fold, after=after).carry_out(decision)
     if (report.is_more_to_come or decision.may_retry) and not report.uncertain:
         report.notes += leave_feeder(turn, fold)
@@ -110,6 +111,16 @@ def advance(
             counts[view.state.value] = counts.get(view.state.value, 0) + 1
         turn.write({"event": "finished", "counts": counts})
     return report
+
+
+def _words_of(decision: Decision) -> list[str]:
+    """What is run again now, and why."""
+    groups: dict[str, list[int]] = {}
+    for action in decision.actions:
+        for task in action.tasks if isinstance(action, PlanArray) else ():
+            if task in decision.retries:
+                groups.setdefault(decision.retries[task], []).append(task)
+    return [f"task{'s' if len(tasks) > 1 else ''} {format_ranges(tasks)}: {words}" for words, tasks in groups.items()]
 
 
 @dataclass(kw_only=True)

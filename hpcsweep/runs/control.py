@@ -66,7 +66,9 @@ def cancel(turn: Turn, fold: Fold, tasks: list[int] | None) -> Cancelled:
     """
     run = turn.run
     fold = record_what_is_known(turn, fold)  # PBS overwrites how tasks have ended when their array is deleted
-    chosen = fold.views if tasks is None else [fold.views[task] for task in tasks]
+    policy = policy_of(run.settings)
+    chosen_fold = find_retries(fold, policy.retry, policy.site).fold  # what would run again by itself shall not
+    chosen = chosen_fold.views if tasks is None else [chosen_fold.views[task] for task in tasks]
     ended = [view.index for view in chosen if FACTS[view.state].is_ended and not view.is_wanted]
     open_views = [view for view in chosen if view.is_wanted or not FACTS[view.state].is_ended]
     withdrawn = [view.index for view in open_views if not FACTS[view.state].is_live]

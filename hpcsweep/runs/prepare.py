@@ -203,7 +203,7 @@ def _check_retry(sweep: Sweep, request: Request) -> None:
     for state, rule in retry.rules.items() if retry is not None else ():
         name = is_without_base(request, rule)
         if name:
-            where = sweep.origins.get(f"retry.{state}") or sweep.origins.get("retry") or sweep.path
+            where = sweep.origins.get(f"retry.{state}.{name}") or sweep.path
             raise HpcsweepError(
                 f"{where}: retry.{state} changes the {name}, and the tasks ask for none",
                 f"set resources.{name}, or write the {name} itself instead of a factor",

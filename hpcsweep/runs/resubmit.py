@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 from hpcsweep.errors import HpcsweepError
@@ -10,6 +12,10 @@ from hpcsweep.model import Request, Value
 from hpcsweep.packing import element_request
 from hpcsweep.retry import Wish
 from hpcsweep.runs.run import Run
+from hpcsweep.runs.scripts import ArrayWriter
+
+_NODE = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]*(\[[0-9,-]+\][A-Za-z0-9_.-]*)*", re.ASCII)
+_NODES_HINT = "write them as the scheduler does: node07 or node[11-12]"
 
 CHANGED_KEYS = ("cpus", "gpus", "gpu_type", "partition", "account", "qos", "tmp")
 """The keys of ``resources:`` that can be given anew, beside time and memory."""
@@ -34,6 +40,11 @@ def parse_wish(*, memory: str | None, time: str | None, exclude_nodes: Sequence[
             except HpcsweepError as error:
                 raise HpcsweepError(f"--{name}: {error.message}", error.hint) from error
     nodes = tuple(node for text in exclude_nodes for node in _split_nodes(text))
+    if exclude_nodes and not nodes:
+        raise HpcsweepError("--exclude-node names no nodes", _NODES_HINT)
+    for node in nodes:
+        if not _NODE.fullmatch(node):
+            raise HpcsweepError(f"--exclude-node: `{node}` is no node", _NODES_HINT)
     return Wish(memory=changes.get("memory"), time=changes.get("time"), fields=fields, exclude_nodes=nodes)
 
 
@@ -76,10 +87,12 @@ def wished_requests(run: Run, tasks: Sequence[int], wish: Wish) -> dict[int, tup
         last = run.request_of(task)
         requests[task] = (last, wish.over(last))
     options = run.settings.scheduler_options.get(run.scheduler.name, {})
+    writer = ArrayWriter(run)
     for task in {new: task for task, (_, new) in requests.items()}.values():
         array, _position = run.ledger.current[task]
         for problem in run.scheduler.problems(element_request(requests[task][1], array.packing), options):
             raise HpcsweepError(problem.message, problem.hint)
+        writer.script(replace(array, request=requests[task][1]), [])  # the user's own script may contradict it
     return requests
 
 

@@ -189,7 +189,7 @@ def _lay_over(base: nodes.Mapping, over: nodes.Mapping, label: str, prefix: str,
     return nodes.Mapping(place=over.place, entries=tuple(entries.values()))
 
 
-_DEEP = ("resources", *SCHEDULER_KEYS, "array", "env", "files", "container", "finally", "snapshot", "signal", "stage")
+_DEEP = ("resources", *SCHEDULER_KEYS, "array", "env", "files", "container", "retry", "finally", "snapshot", "signal", "stage")
 
 
 def _forget(dotted: str, origins: dict[str, str]) -> None:

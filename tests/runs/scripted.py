@@ -33,6 +33,7 @@ class ScriptedSlurm:
     submit_limit: int | None = None  # how many elements the user may have queued
     tells_limits: bool = False  # sacctmgr answers
     largest_array: int | None = None  # MaxArraySize, whatever scontrol says
+    time_limit: str = "infinite"  # of the default partition
     others: int = 0  # elements that the user has queued beside this run
     jobs: dict[str, Job] = field(default_factory=dict)
     told: list[tuple[str, ...]] = field(default_factory=list)
@@ -59,6 +60,7 @@ class ScriptedSlurm:
             "sacct": self._remember,
             "scontrol": self._config,
             "sacctmgr": self._manage,
+            "sinfo": self._partitions,
         }[argv[0]]
         return answer(argv)
 
@@ -139,6 +141,9 @@ class ScriptedSlurm:
 
     def _config(self, argv: tuple[str, ...]) -> Completed:
         return self._answer(argv, "MaxArraySize = 1001\nKillWait = 30 sec\n")
+
+    def _partitions(self, argv: tuple[str, ...]) -> Completed:
+        return self._answer(argv, f"main*|up|{self.time_limit}|4|idle|(null)|8|8000\nlong|up|infinite|4|idle|(null)|8|8000\n")
 
     def _manage(self, argv: tuple[str, ...]) -> Completed:
         if not self.tells_limits:

@@ -42,6 +42,15 @@ command: |
 space: {{x: [1, 1.5, 2, 2.5]}}
 array: {{at_once: 2}}
 {PLAIN}"""
+# The second waits for the gate, fails at its first attempt, and gets more memory for the next.
+RETRIED = f"""
+command: |
+  {COUNT_START}
+  echo "$HPCSWEEP_TASK.$HPCSWEEP_ATTEMPT {{{{ resources.memory }}}}" >>memory
+  until test -e gate || test "$HPCSWEEP_TASK" != 1; do sleep 0.1; done
+  test "$HPCSWEEP_TASK" != 1 || test "$HPCSWEEP_ATTEMPT" = 3
+retry: {{failed: {{memory: x2, up_to: 30M}}}}
+{SPACE}{PLAIN}{FINALLY}"""
 FOUR = ["0.1", "1.1", "2.1", "3.1"]
 
 Waits = Generator[None, None, None]
@@ -188,6 +197,23 @@ def resubmit(site: Site, kill: Kill) -> Waits:
     status = site.status()
     assert (status["counts"], status["finally"]["state"]) == ({"done": 3}, "done")
     assert site.starts() == ["0.1", "1.1", "1.2", "2.1", "last", "last"]
+
+
+def retry(site: Site, kill: Kill) -> Waits:
+    """What failed is run again by a rule, twice; a crash repeats neither the attempts nor the change."""
+    site.sweep(RETRIED)
+    assert site("submit", "sweep.yaml").code == 0
+    yield from until(site, lambda: site.starts() == ["0.1", "1.1", "2.1"])
+    assert site("hold").code == 0
+    (site.folder / "gate").touch()
+    yield from until(site, lambda: site.states() == ["done", "failed", "done"])
+    kill("release")
+    assert site("release").code in (0, 4)  # 4: nobody knows yet whether the scheduler has taken it
+    yield from settle(site)
+    assert site.states() == ["done", "done", "done"]
+    assert site.starts() == ["0.1", "1.1", "1.2", "1.3", "2.1", "last"]
+    memory = (site.folder / "memory").read_text().splitlines()
+    assert sorted(memory) == ["0.1 10M", "1.1 10M", "1.2 20M", "1.3 30M", "2.1 10M"]
 
 
 def _gated(site: Site) -> Waits:
@@ -439,7 +465,7 @@ def by_name(*trials: Trial) -> dict[str, Trial]:
 
 
 TRIALS = by_name(
-    submit, advance_first, resubmit, cancel, cancel_some, cancel_and_forget, hold, release, throttle, collect, extend
+    submit, advance_first, resubmit, retry, cancel, cancel_some, cancel_and_forget, hold, release, throttle, collect, extend
 )
 """On all schedulers."""
 

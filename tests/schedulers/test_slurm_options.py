@@ -115,6 +115,13 @@ def test_values_are_quoted_as_sbatch_reads_them(value, word):
     assert lines(None, comment=value) == [f"comment={word}"]
 
 
+def test_nodes_to_stay_away_from_join_the_users_own():
+    request = Request(exclude_nodes=("n1", "n[3-5]"))
+    assert lines(request) == ["exclude=n1,n[3-5]"]
+    assert lines(request, exclude="n7") == lines(request, x="n7") == ["exclude=n7,n1,n[3-5]"]
+    assert messages(request, exclude="n7") == []
+
+
 def test_other_gres_join_the_gpus():
     assert lines(Request(gpus=1), gres="tmpdisk:10") == ["gres=gpu:1,tmpdisk:10"]
     assert messages(Request(gpus=1), gres="tmpdisk:10") == []
