@@ -81,9 +81,9 @@ array: {parallel: 2}
     assert life.states() == ["done"] * 2
 
 
-def test_what_is_left_of_a_killed_element_runs_again_and_nothing_else(any_site):
-    life = any_site.submit(
-        f"killed-{'own' if any_site.is_own else 'user'}",
+def test_what_is_left_of_a_killed_element_runs_again_and_nothing_else(users_site):
+    life = users_site.submit(
+        "killed",
         """
 command: |
   echo "$HPCSWEEP_TASK $HPCSWEEP_ATTEMPT $HPCSWEEP_RESTART" >>starts-$HPCSWEEP_RUN
@@ -95,7 +95,7 @@ retry: {lost: {}}
 """,
     )
     life.await_states("done", "running", "running", "pending", "pending")
-    any_site.run(["scancel", "--signal=KILL", "--batch", life.task(1)["job"]])
+    users_site.run(["scancel", "--signal=KILL", "--batch", life.task(1)["job"]])
     life.await_status(lambda _: life.hpcsweep("advance") and life.states() == ["done"] * 5, "all run again", within_s=240)
     starts = life.starts(f"starts-{life.name}")
     assert starts["0 1 0"] == 1
