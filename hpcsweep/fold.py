@@ -344,7 +344,7 @@ class Fold:
                 return self._from_end(base, array, word, "history", is_started=is_started)
         elif not is_started and (base.index, base.attempt) in self.ledger.cancelled:
             return replace(base, state=State.CANCELLED, reason="cancelled before it started", source="scheduler")
-        elif not is_started and self._is_past_grace(array, element) and self._has_left_over(array, element):
+        elif not is_started and self._is_over(array, element) and self._has_left_over(array, element):
             return self._returned(base, array)
         elif not is_started and self._is_forgotten(array, element):
             return self._forgotten(base, array)
@@ -360,6 +360,10 @@ class Fold:
             reason=f"last seen {last}; the scheduler no longer has it, its own record is awaited",
             is_final=False,
         )
+
+    def _is_over(self, array: Array, element: int) -> bool:
+        """Whether an element that is not live will not come any more. What it has not claimed by then is ended before it runs again."""
+        return self.evidence.is_history_whole or self._is_past_grace(array, element)
 
     def _is_forgotten(self, array: Array, element: int) -> bool:
         """Whether the scheduler has lost an element that never started: a controller that crashed forgets what it had accepted.

@@ -34,19 +34,34 @@ signal: {name: USR1, before: 50s}
 """
 
 
+def await_programs(run: Life) -> None:
+    """Until both of its programs wait to be told."""
+    run.await_status(lambda _: len(run.starts(f"starts-{run.name}")) == 2, "both run")
+    run.await_status(lambda _: "read" in run.log(0) and "read" in run.log(1), "its programs wait to be told")
+
+
 @pytest.fixture(scope="module")
 def runs(users_site: Site) -> dict[str, Life]:
     """All of them under way at once."""
     users_site.run(["mkdir", "-p", "data"])
     users_site.run(["sh", "-c", "echo read >data/in"])
     resources = "resources: {{time: {}, memory: 20M}}\n"
-    return {
+    runs = {
         "limit": users_site.submit("limit", SAVING + resources.format("1m")),
         "another": users_site.submit("another", SAVING + resources.format("1m") + "slurm: {no_requeue: true}\n"),
         "counting": users_site.submit("counting", COUNTING),
         "outside": users_site.submit("outside", SAVING + resources.format("20m")),
         "byhand": users_site.submit("byhand", SAVING + resources.format("20m")),
     }
+    # What Slurm starts again waits for two minutes: better all at the same time.
+    await_programs(runs["byhand"])
+    await_programs(runs["outside"])
+    for task in runs["byhand"].tasks():
+        users_site.run(["scontrol", "requeue", task["job"]])
+    # PreemptParameters=send_user_signal sends the job's own signal to its batch shell, as this does.
+    for task in runs["outside"].tasks():
+        users_site.run(["scancel", "--batch", "--signal=USR1", task["job"]])
+    return runs
 
 
 def test_it_goes_on_in_place(runs: dict[str, Life]):
@@ -77,10 +92,6 @@ def test_where_it_must_not_be_requeued_it_goes_on_in_another_attempt(runs: dict[
 
 def test_a_requeue_by_hand_is_told_as_well(runs: dict[str, Life]):
     run = runs["byhand"]
-    run.await_status(lambda _: run.starts("starts-byhand")["1 1 0"], "both run")
-    run.await_status(lambda _: "read" in run.log(1), "its program waits to be told")
-    for task in run.tasks():
-        run.site.run(["scontrol", "requeue", task["job"]])
     run.await_end(within_s=300)
     assert run.states() == ["done", "done"]
     assert run.starts("starts-byhand") == Counter([f"{task} 1 {restart}" for task in (0, 1) for restart in (0, 1)])
@@ -88,11 +99,7 @@ def test_a_requeue_by_hand_is_told_as_well(runs: dict[str, Life]):
 
 
 def test_the_signal_of_slurms_preemption_is_passed_on_and_answered(runs: dict[str, Life]):
-    """PreemptParameters=send_user_signal sends the job's own signal to its batch shell, as scancel --batch does."""
     run = runs["outside"]
-    run.await_status(lambda _: "read" in run.log(0) and "read" in run.log(1), "its programs wait to be told")
-    for task in run.tasks():
-        run.site.run(["scancel", "--batch", "--signal=USR1", task["job"]])
     run.await_end(within_s=300)
     assert run.states() == ["done", "done"]
     assert run.starts("starts-outside") == Counter([f"{task} 1 {restart}" for task in (0, 1) for restart in (0, 1)])
