@@ -10,7 +10,7 @@ from hpcsweep.events import FINALLY
 from hpcsweep.fold import Fold, TaskView, find_duplicates, is_open, is_over
 from hpcsweep.ledger import Array, Ledger
 from hpcsweep.model import Request, Retry, Settings
-from hpcsweep.packing import ALONE, Packing, choose_packing
+from hpcsweep.packing import ALONE, Packing, choose_packing, shorten
 from hpcsweep.retry import Site, find_retries
 from hpcsweep.room import Ceiling, Rooms
 from hpcsweep.states import FACTS, State
@@ -216,7 +216,12 @@ def _plan_within(
     groups: dict[Request, list[int]] = {}
     for task in ready:
         groups.setdefault(request_of(task), []).append(task)
-    packings = {request: packing_of(policy, request, len(tasks)) for request, tasks in groups.items()}
+    grown = {task for task in ready if _has_grown(fold, task, request_of(task))}
+    # What asks for more than before has an element to itself: several times as much may be more than any node has.
+    packings = {
+        request: ALONE if any(task in grown for task in tasks) else packing_of(policy, request, len(tasks))
+        for request, tasks in groups.items()
+    }
     places = {
         request: min(
             len(tasks), rooms.take(request, packings[request].elements(len(tasks))) * packings[request].tasks_per_element
@@ -243,6 +248,14 @@ def _plan_within(
         for plan in _plan(fold, policy, tasks[: places[request]], request, packings[request])
     ]
     return _Plans(actions=[*plans, *last], over=over, is_short=bool(over) or is_finally_short)
+
+
+def _has_grown(fold: Fold, task: int, request: Request) -> bool:
+    """Whether a task asks for more memory or time than its last attempt did."""
+    if task not in fold.ledger.current:
+        return False
+    last = fold.ledger.current[task][0].request
+    return (request.memory_bytes or 0) > (last.memory_bytes or 0) or (request.time_limit_s or 0) > (last.time_limit_s or 0)
 
 
 def _over(groups: Mapping[Request, Sequence[int]], places: Mapping[Request, int], rooms: Rooms) -> dict[int, str]:
@@ -420,7 +433,8 @@ def packing_of(policy: Policy, request: Request, tasks: int) -> Packing:
     if not policy.as_single_jobs:
         limits.append(policy.max_array_size)
     most_elements = max(1, min(limits)) if limits else None
-    return choose_packing(policy.tasks_per_job, policy.parallel, request, tasks=tasks, most_elements=most_elements)
+    packing = choose_packing(policy.tasks_per_job, policy.parallel, request, tasks=tasks, most_elements=most_elements)
+    return shorten(packing, request, policy.site.longest_s.get(request.partition))
 
 
 def _plan(fold: Fold, policy: Policy, tasks: Sequence[int], request: Request, packing: Packing) -> Iterator[PlanArray]:

@@ -110,6 +110,10 @@ class Fold:
         self.views = [self.view(task) for task in range(total)]
         self.finally_view = self.view(FINALLY) if FINALLY in ledger.current else None
 
+    def is_live(self, array: int, element: int) -> bool:
+        """Whether the scheduler's live answer names an element."""
+        return (array, element) in self._live
+
     def with_views(self, views: Mapping[int, TaskView]) -> Fold:
         """The same with some tasks seen otherwise."""
         changed = copy(self)
@@ -538,6 +542,8 @@ def gone_elements(fold: Fold) -> dict[int, list[int]]:
     gone: dict[int, list[int]] = {}
     views = fold.views if fold.finally_view is None else [*fold.views, fold.finally_view]
     for view in views:
-        if view.array is not None and view.element is not None and (view.is_gone or not view.is_final):
+        if view.array is None or view.element is None or fold.is_live(view.array, view.element):
+            continue
+        if view.is_gone or not view.is_final:
             gone.setdefault(view.array, []).append(view.element)
     return gone

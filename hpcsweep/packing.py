@@ -12,6 +12,8 @@ SHORT_S = 600
 """With ``tasks_per_job: auto`` an element is asked for at least so long, where its tasks are shorter: what a scheduler needs to
 start and to end one is then little beside it."""
 
+A_DAY_S = 86_400
+
 
 @dataclass(frozen=True, kw_only=True)
 class Packing:
@@ -84,7 +86,7 @@ def choose_packing(
     """The packing of so many tasks with one request.
 
     ``auto`` packs no more than it must: so that the elements fit into what the site takes (``most_elements``; None: any number),
-    and so that tasks of known, short time limits make elements of ``SHORT_S``.
+    and so that tasks of known, short time limits make elements of ``SHORT_S``; never of more than a day.
     """
     side_by_side = parallel or 1
     if tasks_per_job == "auto":
@@ -94,6 +96,17 @@ def choose_packing(
         packed = side_by_side * rounds
         if most_elements:
             packed = max(packed, -(-tasks // most_elements))
+        packed = shorten(
+            Packing(tasks_per_element=packed, parallel=min(side_by_side, packed)), request, A_DAY_S
+        ).tasks_per_element
     else:
         packed = tasks_per_job or side_by_side
     return Packing(tasks_per_element=packed, parallel=min(side_by_side, packed)).within(tasks)
+
+
+def shorten(packing: Packing, request: Request, longest_s: int | None) -> Packing:
+    """Fewer rounds, where an element would be asked for more time than it may have; one at least."""
+    if longest_s is None or not request.time_limit_s:
+        return packing
+    rounds = max(1, longest_s // request.time_limit_s)
+    return packing.within(packing.parallel * rounds)

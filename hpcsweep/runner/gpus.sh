@@ -39,7 +39,8 @@ hpcsweep_list_gpus() { # what was granted -> hpcsweep_gpus; what says so -> hpcs
   hpcsweep_gpu_source=''
   if [[ -n ${HPCSWEEP_GPU_GROUPS-} ]]; then # this machine's own queue: 0;1,2
     hpcsweep_gpu_source=HPCSWEEP_GPU_GROUPS
-    IFS=';' read -r -a hpcsweep_gpus <<<"$HPCSWEEP_GPU_GROUPS"
+    hpcsweep_split ';' "$HPCSWEEP_GPU_GROUPS"
+    hpcsweep_gpus=("${hpcsweep_words[@]}")
     return
   elif ((${#hpcsweep_gpu_groups[@]})); then
     hpcsweep_gpu_source=gpus_from hpcsweep_gpus=("${hpcsweep_gpu_groups[@]}")
@@ -64,10 +65,11 @@ hpcsweep_list_gpus() { # what was granted -> hpcsweep_gpus; what says so -> hpcs
 }
 
 hpcsweep_split_gpus() { # 0,1 or GPU-5ebe,GPU-77aa or 0-3 -> hpcsweep_gpus
-  local part parts number
+  local part number
   hpcsweep_gpus=()
-  IFS=', ' read -r -a parts <<<"$1"
-  for part in "${parts[@]}"; do
+  hpcsweep_split , "$1"
+  for part in "${hpcsweep_words[@]}"; do
+    part=${part//[[:space:]]/}
     if [[ $part =~ ^([0-9]+)-([0-9]+)$ ]]; then
       for ((number = BASH_REMATCH[1]; number <= BASH_REMATCH[2]; number++)); do hpcsweep_gpus+=("$number"); done
     elif [[ -n $part ]]; then

@@ -8,34 +8,76 @@
 # A supervisor says in a pipe that its place is free again. One that was killed says nothing, so the keeper looks, too.
 
 hpcsweep_run_pack() {
-  local word text=''
-  hpcsweep_element_pid=$hpcsweep_self hpcsweep_setup_status='' hpcsweep_setup_text='' hpcsweep_tmp=''
+  local timer='' is_set_up=0
+  hpcsweep_element_pid=$hpcsweep_self hpcsweep_setup_status='' hpcsweep_setup_text=''
   exec {hpcsweep_news}<> <(:)
+  hpcsweep_make_tmp
+  if [[ ${hpcsweep_enforce_time_limit-0} == 1 && -n $hpcsweep_ends_at ]]; then
+    exec {timer}<> >(hpcsweep_time_pack)
+  fi
   hpcsweep_await_keeper
-  printf 'end\n' >&"$hpcsweep_news"
-  read -r word hpcsweep_setup_status hpcsweep_tmp <&"$hpcsweep_news"
-  if [[ $word == setup ]]; then # it ended the shell that ran it: another tells the tasks
-    { IFS= read -r -d '' hpcsweep_setup_text <"${hpcsweep_tmp:-/tmp}/setup.$hpcsweep_keeper"; } 2>/dev/null
+  # A setup that ended the shell that ran it (by `exit`, or by a kill) is told by another. Unless it was ended from outside.
+  if ((!is_set_up)) && [[ $hpcsweep_verdict != interrupted ]] && declare -F hpcsweep_setup >/dev/null; then
+    hpcsweep_setup_status=$((hpcsweep_status ? hpcsweep_status : 1))
+    { IFS= read -r -d '' hpcsweep_setup_text <"$hpcsweep_tmp/setup.log"; } 2>/dev/null
     hpcsweep_await_keeper
+  fi
+  [[ -z $timer ]] || exec {timer}>&-
+  [[ -z $hpcsweep_verdict ]] || hpcsweep_status=143
+  [[ $hpcsweep_tmp == "${TMPDIR:-/tmp}" ]] || hpcsweep_tool rm -rf -- "$hpcsweep_tmp"
+}
+
+hpcsweep_make_tmp() { # a folder that holds each place's TMPDIR
+  hpcsweep_tmp=$(hpcsweep_tool mktemp -d -- "${TMPDIR:-/tmp}/hpcsweep.XXXXXXXX" 2>/dev/null)
+  [[ -z $hpcsweep_tmp ]] || return 0
+  hpcsweep_tmp=${TMPDIR:-/tmp}
+  hpcsweep_say "no folder could be made in $hpcsweep_tmp: the tasks share it"
+}
+
+hpcsweep_time_pack() { # tells the element's own shell of its end, and again when it must: a setup may hang
+  local now line
+  trap '' TERM INT HUP USR1 USR2 ALRM
+  hpcsweep_leave_places
+  while :; do
+    hpcsweep_now now
+    read -r -t $((hpcsweep_ends_at > now ? hpcsweep_ends_at - now : 1)) line
+    (($? > 128)) || exit
+    kill -ALRM "$hpcsweep_element_pid" 2>/dev/null || exit
+  done
+}
+
+hpcsweep_end_pack() { # its time is up: of those that run each has a clock of its own
+  local now
+  hpcsweep_now now
+  if [[ $hpcsweep_verdict != timeout ]]; then
+    ((now >= hpcsweep_ends_at)) || return 0
+    hpcsweep_verdict=timeout
+    hpcsweep_pass_to_keeper TERM
+  elif ((now >= hpcsweep_ends_at + ${hpcsweep_kill_wait_s:-30} + 2)); then
+    hpcsweep_pass_to_keeper KILL
   fi
 }
 
-hpcsweep_await_keeper() {
-  local before
+hpcsweep_await_keeper() { # what it says is read: a `wait` may be for ever, for where signal and end fall together bash can lose the end
+  local word value
   set -m
   hpcsweep_keep_pack </dev/null &
   hpcsweep_keeper=$!
   set +m
-  hpcsweep_phase=packing
-  [[ -z $hpcsweep_verdict ]] || hpcsweep_pass_to_keeper TERM # it came before there was a keeper
+  hpcsweep_phase=packing hpcsweep_status=1
+  [[ $hpcsweep_verdict != interrupted ]] || hpcsweep_pass_to_keeper TERM # it came before there was a keeper
   exec {hpcsweep_stderr}>&2 2>/dev/null # bash would tell of a child that was killed
   while :; do
-    before=$hpcsweep_interrupts
-    wait "$hpcsweep_keeper"
-    hpcsweep_status=$?
-    # A wait that a signal cut short is repeated; the status of a child that ended at that moment may be lost.
-    if ((before == hpcsweep_interrupts)) || ! kill -0 "$hpcsweep_keeper" 2>/dev/null; then break; fi
+    if read -r -t 1 word value <&"$hpcsweep_news"; then
+      [[ $word != over ]] || is_set_up=1
+      [[ $word != left ]] || break
+    elif ! kill -0 "$hpcsweep_keeper" 2>/dev/null; then # killed, or a setup has left with a trap of its own
+      [[ " $(jobs -rp | tr '\n' ' ')" == *" $hpcsweep_keeper "* ]] || wait "$hpcsweep_keeper"
+      value=$?
+      break
+    fi
   done
+  hpcsweep_status=$value
   exec 2>&"$hpcsweep_stderr" {hpcsweep_stderr}>&-
 }
 
@@ -47,19 +89,15 @@ hpcsweep_pass_to_keeper() {
 # ---- the keeper ----
 
 hpcsweep_keep_pack() {
-  local name
-  hpcsweep_self=$BASHPID hpcsweep_is_ending=0 hpcsweep_status=0 hpcsweep_supervisors=()
-  trap 'hpcsweep_is_ending=1; hpcsweep_pass_to_supervisors TERM' TERM
-  for name in INT HUP USR1 USR2; do
-    # shellcheck disable=SC2064 # now
-    trap "hpcsweep_pass_to_supervisors $name" "$name"
-  done
-  trap '' ALRM
+  hpcsweep_self=$BASHPID hpcsweep_is_ending=0 hpcsweep_status=0 hpcsweep_supervisors=() hpcsweep_setup_umask=''
+  hpcsweep_setup_functions='' hpcsweep_phase=starting hpcsweep_verdict=''
+  [[ -z $timer ]] || exec {timer}>&-
+  trap 'builtin printf "left %s\n" "$?" >&"$hpcsweep_news"' EXIT
+  hpcsweep_set_keepers_traps
   hpcsweep_first_position=$((hpcsweep_element * hpcsweep_tasks_per_element))
   hpcsweep_end_position=$((hpcsweep_first_position + hpcsweep_tasks_per_element))
   ((hpcsweep_end_position <= hpcsweep_positions)) || hpcsweep_end_position=$hpcsweep_positions
   exec {hpcsweep_free}<> <(:)
-  [[ -n $hpcsweep_tmp ]] || hpcsweep_make_tmp
   hpcsweep_find_gpus
   hpcsweep_share_cpus
   if [[ -z $hpcsweep_setup_status ]]; then
@@ -68,36 +106,53 @@ hpcsweep_keep_pack() {
   fi
   hpcsweep_give_places
   if declare -F hpcsweep_teardown >/dev/null && ((hpcsweep_setup_status == 0 && !hpcsweep_is_ending)); then hpcsweep_teardown; fi
-  [[ -z $hpcsweep_tmp ]] || hpcsweep_tool rm -rf -- "$hpcsweep_tmp"
   ((!hpcsweep_is_ending)) || hpcsweep_status=143
   exit "$hpcsweep_status"
 }
 
-hpcsweep_make_tmp() { # a folder that holds each place's TMPDIR
-  hpcsweep_tmp=$(hpcsweep_tool mktemp -d -- "${TMPDIR:-/tmp}/hpcsweep.XXXXXXXX" 2>/dev/null)
-  [[ -n $hpcsweep_tmp ]] || hpcsweep_say "no folder could be made in ${TMPDIR:-/tmp}: the tasks share it"
+hpcsweep_set_keepers_traps() {
+  local name
+  trap 'hpcsweep_is_ending=1; hpcsweep_pass_to_supervisors TERM' TERM
+  for name in INT HUP USR1 USR2; do
+    # shellcheck disable=SC2064 # now
+    trap "hpcsweep_pass_to_supervisors $name" "$name"
+  done
+  trap '' ALRM
 }
 
 hpcsweep_set_up_pack() { # once, for all tasks; what it prints goes to each task's log
-  local log=${hpcsweep_tmp:-/tmp}/setup.$hpcsweep_self
+  local log=$hpcsweep_tmp/setup.log out err status umask name
+  umask=$(umask)
   hpcsweep_restore_locale
-  # A setup that calls `exit` ends this very shell, in which nothing more can be started then.
-  trap 'hpcsweep_end_setup $?; printf "setup %s %s\n" "$hpcsweep_setup_status" "$hpcsweep_tmp" >&"$hpcsweep_news"' EXIT
-  exec {hpcsweep_out}>&1 {hpcsweep_err}>&2 >"$log" 2>&1
+  exec {out}>&1 {err}>&2 >"$log" 2>&1
   hpcsweep_enter_environment
   hpcsweep_setup
-  hpcsweep_end_setup $?
-}
-
-hpcsweep_end_setup() { # its exit status
-  trap - DEBUG ERR RETURN EXIT
+  status=$?
+  trap - DEBUG ERR RETURN
   hpcsweep_plain_shell
-  hpcsweep_setup_status=$1
-  exec >&"$hpcsweep_out" 2>&"$hpcsweep_err" {hpcsweep_out}>&- {hpcsweep_err}>&-
-  { IFS= read -r -d '' hpcsweep_setup_text <"${hpcsweep_tmp:-/tmp}/setup.$hpcsweep_self"; } 2>/dev/null
-  [[ -n $hpcsweep_tmp ]] || hpcsweep_tool rm -f -- "/tmp/setup.$hpcsweep_self"
+  exec >&"$out" 2>&"$err" {out}>&- {err}>&-
   hpcsweep_saved_locale=${LC_ALL-unset}
   LC_ALL=C
+  hpcsweep_set_keepers_traps
+  # Its umask is for the tasks, not for their records; so are functions that are called as our own tools.
+  hpcsweep_setup_umask=$(umask)
+  umask "$umask"
+  for name in read wait kill printf exec trap set shopt eval test echo jobs mapfile; do
+    declare -F "$name" >/dev/null || continue
+    hpcsweep_setup_functions+=$(declare -f "$name")$'\n'
+    unset -f "$name"
+  done
+  { IFS= read -r -d '' hpcsweep_setup_text <"$log"; } 2>/dev/null
+  ((!hpcsweep_is_ending)) || exit 143 # it may have been cut short
+  hpcsweep_setup_status=$status
+  printf 'over\n' >&"$hpcsweep_news"
+}
+
+hpcsweep_take_over_setup() { # in the task's own shell: what the setup of its element has made
+  builtin printf %s "$hpcsweep_setup_text"
+  [[ -z $hpcsweep_setup_umask ]] || umask "$hpcsweep_setup_umask"
+  builtin eval "$hpcsweep_setup_functions"
+  return "$hpcsweep_setup_status"
 }
 
 hpcsweep_give_places() { # whenever one is free, to the next task
@@ -129,20 +184,21 @@ hpcsweep_may_begin() { # the position $1: unless somebody wants the end, or its 
   ((!hpcsweep_is_ending)) && kill -0 "$hpcsweep_element_pid" 2>/dev/null || return
   [[ -z ${hpcsweep_max_failures-} || ! -e $hpcsweep_run_dir/held-back ]] || return
   # What the element itself took, or an earlier task in ending, is not held against the last round: a tenth may be missing.
-  if [[ -n $hpcsweep_ends_at ]] && (($1 >= hpcsweep_first_position + hpcsweep_parallel)); then
+  if [[ -n $hpcsweep_ends_at ]] && ((hpcsweep_setup_status == 0 && $1 >= hpcsweep_first_position + hpcsweep_parallel)); then
     hpcsweep_now now
     (((hpcsweep_ends_at - now) * 10 >= ${hpcsweep_task_time_limit_s:-60} * 9)) || return
   fi
 }
 
 hpcsweep_await_place() { # until one is free
-  local line slot status
+  local slot pid status
   exec {hpcsweep_stderr}>&2 2>/dev/null # bash would tell of a supervisor that was killed
-  if read -r -t 2 line <&"$hpcsweep_free"; then
-    read -r slot status <<<"$line"
-    wait "${hpcsweep_supervisors[slot]}"
-    unset -v "hpcsweep_supervisors[slot]"
-    ((status == 0)) || hpcsweep_status=1
+  if read -r -t 2 slot pid status <&"$hpcsweep_free"; then
+    # One that was taken for killed, and had said it after all, has given its place to another.
+    if [[ ${hpcsweep_supervisors[slot]-} == "$pid" ]]; then
+      unset -v "hpcsweep_supervisors[slot]"
+      ((status == 0)) || hpcsweep_status=1
+    fi
   else
     for slot in "${!hpcsweep_supervisors[@]}"; do
       if ! kill -0 "${hpcsweep_supervisors[slot]}"; then
@@ -173,7 +229,7 @@ hpcsweep_use_place() { # the slot $1: run the position as a task that is alone i
   fi
   # What it has to be told of comes to nobody else: somebody cancels it alone, or the element's own shell was killed.
   hpcsweep_watch_s=${hpcsweep_watch_s:-10}
-  if [[ -n $hpcsweep_tmp ]]; then
+  if [[ $hpcsweep_tmp != "${TMPDIR:-/tmp}" ]]; then
     hpcsweep_place_tmp=$hpcsweep_tmp/$hpcsweep_slot
     [[ -d $hpcsweep_place_tmp ]] || hpcsweep_tool mkdir -- "$hpcsweep_place_tmp"
   fi
@@ -181,7 +237,7 @@ hpcsweep_use_place() { # the slot $1: run the position as a task that is alone i
   # What the program left behind would go on in a place that is another's.
   [[ -z $hpcsweep_pid ]] || kill -KILL -- "-$hpcsweep_pid" 2>/dev/null
   hpcsweep_clear_place
-  printf '%s %s\n' "$hpcsweep_slot" "$hpcsweep_status" >&"$hpcsweep_free"
+  printf '%s %s %s\n' "$hpcsweep_slot" "$hpcsweep_self" "$hpcsweep_status" >&"$hpcsweep_free"
   exit "$hpcsweep_status"
 }
 
@@ -238,11 +294,11 @@ hpcsweep_share_cpus() { # -> hpcsweep_share (cores of a task), hpcsweep_place_cp
 }
 
 hpcsweep_list_cpus() { # 0-3,8 -> cpus, the threads of one core side by side
-  local parts part number core line
+  local part number core line
   local -A threads=()
   local -a order=()
-  IFS=, read -r -a parts <<<"$1"
-  for part in "${parts[@]}"; do
+  hpcsweep_split , "$1"
+  for part in "${hpcsweep_words[@]}"; do
     [[ $part =~ ^([0-9]+)(-([0-9]+))?$ ]] || return 0
     for ((number = BASH_REMATCH[1]; number <= ${BASH_REMATCH[3]:-${BASH_REMATCH[1]}}; number++)); do
       core=$number line=''

@@ -97,6 +97,16 @@ hpcsweep_say() { # to the elements' common log, which is empty when all is well
   printf 'hpcsweep: %s element %s: %s\n' "$hpcsweep_tag" "${hpcsweep_element-?}" "$1" >&2
 }
 
+hpcsweep_split() { # by the character $1 the text $2 -> hpcsweep_words; a here-string may need a file, for which there is no room
+  local rest=$2
+  hpcsweep_words=()
+  while [[ $rest == *"$1"* ]]; do
+    hpcsweep_words+=("${rest%%"$1"*}")
+    rest=${rest#*"$1"}
+  done
+  [[ -z $rest ]] || hpcsweep_words+=("$rest")
+}
+
 hpcsweep_now() { # -> the variable named $1, epoch seconds
   printf -v "$1" '%(%s)T' -1
 }
@@ -544,6 +554,7 @@ hpcsweep_child() {
   printf 'child %s\n' "$BASHPID" >&"$hpcsweep_watch_fd"
   exec {hpcsweep_token_fd}<&- {hpcsweep_watch_fd}>&- {hpcsweep_usage_fd}>&-
   hpcsweep_leave_places
+  [[ -z ${hpcsweep_slot-} ]] || exec {hpcsweep_free}>&- {hpcsweep_news}>&-
   if ! hpcsweep_make_inputs; then
     hpcsweep_tell broken 2
     exit 1
@@ -552,9 +563,9 @@ hpcsweep_child() {
   hpcsweep_enter_environment
   local status=0
   if [[ -n ${hpcsweep_slot-} ]]; then # it ran once, for all tasks of the element
-    printf %s "$hpcsweep_setup_text"
-    status=$hpcsweep_setup_status
     hpcsweep_bind
+    hpcsweep_take_over_setup
+    status=$?
   elif declare -F hpcsweep_setup >/dev/null; then
     hpcsweep_setup
     status=$?
@@ -725,6 +736,7 @@ hpcsweep_watch() {
 hpcsweep_on_alarm() {
   local now
   ((hpcsweep_interrupts += 1))
+  [[ $hpcsweep_phase != packing ]] || hpcsweep_end_pack
   [[ $hpcsweep_phase == running ]] || return 0
   hpcsweep_now now
   hpcsweep_signal_when_due "$now"
@@ -745,6 +757,7 @@ hpcsweep_on_alarm() {
 hpcsweep_on_term() { # rule 4
   ((hpcsweep_interrupts += 1))
   if [[ $hpcsweep_phase == packing ]]; then
+    hpcsweep_verdict=${hpcsweep_verdict:-interrupted}
     hpcsweep_pass_to_keeper TERM
     return 0
   fi
@@ -804,13 +817,16 @@ hpcsweep_drain() { # the first child has ended; others of its group may still be
 }
 
 hpcsweep_conclude() {
-  local word value at is_started=0 broken='' staged='' program=$hpcsweep_child_status recorder='' now
+  local line word value at is_started=0 broken='' staged='' program=$hpcsweep_child_status recorder='' now
   printf 'end\n' >&"$hpcsweep_pipe"
   while read -r word value <&"$hpcsweep_pipe"; do
     hpcsweep_messages+="$word $value"$'\n'
     [[ $word != end ]] || break
   done
-  while read -r word value at; do
+  hpcsweep_split $'\n' "$hpcsweep_messages"
+  for line in "${hpcsweep_words[@]}"; do
+    word=${line%% *} value=${line#* } at=''
+    [[ $value != *' '* ]] || at=${value#* } value=${value%% *}
     case $word in
       started) is_started=1 ;;
       broken) broken=$value ;;
@@ -822,7 +838,7 @@ hpcsweep_conclude() {
         ((at >= ${hpcsweep_verdict_at:-$at})) || hpcsweep_verdict=''
         ;;
     esac
-  done <<<"$hpcsweep_messages"
+  done
   if [[ $hpcsweep_verdict == interrupted ]]; then
     hpcsweep_now now
     if hpcsweep_is_cancelled; then

@@ -44,8 +44,8 @@ def mark_tasks(run: Run, fold: Fold, views: Iterable[TaskView]) -> dict[int, lis
         if is_whole:
             told[number] = None
             continue
-        ours = {view.index for view in chosen} | {task for task, _attempt in run.ledger.cancelled}
-        shared = {view.element for view in left if view.array == number and view.index not in ours}
+        ours = {(view.index, view.attempt) for view in chosen} | run.ledger.cancelled
+        shared = {view.element for view in left if view.array == number and (view.index, view.attempt) not in ours}
         elements = sorted({view.element for view in chosen if view.element is not None} - shared)
         if elements:
             told[number] = elements

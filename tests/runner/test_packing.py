@@ -142,6 +142,41 @@ class TestSetup:
         assert run.run() == 0
         assert (tmp_path / "order").read_text() == "task\ntask\ntask\nteardown\n"
 
+    def test_that_leaves_with_a_trap_of_its_own_is_told_too(self, run):
+        packed(run, ["echo ran"] * 2, setup="trap 'echo bye' EXIT; exit 4")
+        assert run.run() == 1
+        assert run.outcomes() == ["0.1.setup.4", "1.1.setup.4"]
+
+    def test_that_is_ended_from_outside_is_no_failure(self, run, tmp_path):
+        packed(run, ["echo ran"] * 2, setup=f"set -e; touch '{tmp_path}/up'; sleep 1000")
+        process = run.start()
+        await_that((tmp_path / "up").exists, "setup runs")
+        process.send_signal(signal.SIGTERM)
+        assert process.wait(30) == 143
+        assert [name for name in run.events() if not name.startswith(".")] == []
+
+    def test_that_hangs_has_no_more_time_than_the_element(self, run):
+        packed(run, ["echo ran"] * 3, setup="sleep 1000", time_limit_s=1, enforce_time_limit=1)
+        assert run.run() == 143
+        assert run.outcomes() == [f"{task}.1.setup.143" for task in range(3)]
+
+    def test_its_traps_and_its_umask_are_for_the_tasks_alone(self, run):
+        packed(run, ["umask; echo up; sleep 1000"] * 2, setup="trap 'echo no' TERM; umask 077", umask="022")
+        process = run.start()
+        run.await_log("up", 0)
+        run.await_log("up", 1)
+        assert run.log(0) == "0077\nup\n"
+        assert run.event("0.1").stat().st_mode & 0o777 == 0o644
+        process.send_signal(signal.SIGTERM)
+        process.wait(30)
+        assert {"0.1.r0.run", "1.1.r0.run"} <= set(run.events())
+        assert not processes_in_session(process.pid)
+
+    def test_functions_with_names_of_tools_are_for_the_tasks_alone(self, run):
+        packed(run, ["read"] * 2, setup="read() { echo mine; }; kill() { echo no; }; wait() { :; }")
+        assert run.run() == 0
+        assert [run.log(task) for task in range(2)] == ["mine\n"] * 2
+
 
 def gpus_of(run: Run, tasks: int) -> list[dict[str, str]]:
     return [dict(word.split("=") for word in run.log(task).split()) for task in range(tasks)]

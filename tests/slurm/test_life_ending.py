@@ -47,7 +47,7 @@ def runs(users_site: Site) -> dict[str, Life]:
     users_site.run(["sh", "-c", "echo read >data/in"])
     resources = "resources: {{time: {}, memory: 20M}}\n"
     runs = {
-        "limit": users_site.submit("limit", SAVING + resources.format("1m")),
+        "limit": users_site.submit("in-place", SAVING + resources.format("1m")),
         "another": users_site.submit("another", SAVING + resources.format("1m") + "slurm: {no_requeue: true}\n"),
         "counting": users_site.submit("counting", COUNTING),
         "outside": users_site.submit("outside", SAVING + resources.format("20m")),
@@ -73,7 +73,7 @@ def test_it_goes_on_in_place(runs: dict[str, Life]):
     assert all("waits to be restarted" in task["reason"] for task in waiting["tasks"])
     run.await_end(within_s=300)
     assert run.states() == ["done", "done"]
-    assert run.starts("starts-limit") == Counter([f"{task} 1 {restart}" for task in (0, 1) for restart in (0, 1)])
+    assert run.starts("starts-in-place") == Counter([f"{task} 1 {restart}" for task in (0, 1) for restart in (0, 1)])
     assert run.arrays_on_disk() == 1
     for task in (0, 1):
         log = run.log(task)
