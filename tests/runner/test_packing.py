@@ -158,7 +158,7 @@ class TestSetup:
     def test_that_hangs_has_no_more_time_than_the_element(self, run):
         packed(run, ["echo ran"] * 3, setup="sleep 1000", time_limit_s=1, enforce_time_limit=1)
         assert run.run() == 143
-        assert run.outcomes() == [f"{task}.1.setup.143" for task in range(3)]
+        assert run.outcomes() == [f"{task}.1.timeout.0" for task in range(3)]
 
     def test_its_traps_and_its_umask_are_for_the_tasks_alone(self, run):
         packed(run, ["umask; echo up; sleep 1000"] * 2, setup="trap 'echo no' TERM; umask 077", umask="022")
