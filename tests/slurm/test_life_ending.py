@@ -66,7 +66,7 @@ def runs(users_site: Site) -> dict[str, Life]:
 
 def test_it_goes_on_in_place(runs: dict[str, Life]):
     run = runs["limit"]
-    run.await_status(lambda _: run.starts("starts-limit")["1 1 0"], "both run")
+    run.await_status(lambda _: run.starts("starts-in-place")["1 1 0"], "both run")
     waiting = run.await_status(
         lambda status: [task["state"] for task in status["tasks"]] == ["pending"] * 2, "both have saved and are requeued"
     )
