@@ -156,7 +156,7 @@ hpcsweep_take_over_setup() { # in the task's own shell: what the setup of its el
 }
 
 hpcsweep_give_places() { # whenever one is free, to the next task
-  local next=$hpcsweep_first_position slot status line
+  local next=$hpcsweep_first_position slot
   while :; do
     for ((slot = 0; slot < hpcsweep_parallel && next < hpcsweep_end_position; slot++)); do
       [[ -z ${hpcsweep_supervisors[slot]-} ]] || continue
