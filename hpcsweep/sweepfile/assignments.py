@@ -12,7 +12,7 @@ from hpcsweep.sweepfile.setting_kinds import SCHEDULER_KEYS
 from hpcsweep.sweepfile.settings import KEYS
 from hpcsweep.sweepfile.yaml_reader import read_value
 
-_NESTED = ("resources", "array", "container", "finally")
+_NESTED = ("resources", "array", "container", "retry", "finally", "signal", "stage")
 _FREE = (*SCHEDULER_KEYS, "env", "files")
 
 

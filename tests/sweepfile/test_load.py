@@ -177,6 +177,8 @@ def test_the_later_set_wins_and_null_takes_away():
         ("space.lr=1", "not changed by --set", "-p lr="),
         ("name", "expected KEY=VALUE", "--set resources.time=1h"),
         ("search.trials=3", "not yet", ""),
+        ("retry.omo.memory=x2", "no key `omo`", "did you mean `oom`?"),
+        ("retry.oom.memory=x1", "no larger amount", "x2, x1.5"),
     ],
 )
 def test_faults_of_set(setting, message, hint):
